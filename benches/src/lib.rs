@@ -1,0 +1,1 @@
+//! Criterion benches of Hayrick's needle read and write paths.

@@ -1,0 +1,1 @@
+//! Where Hayrick's volumes and names are: cluster map, placement, keys and the name database.

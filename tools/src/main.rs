@@ -1,0 +1,3 @@
+//! The hayrick command.
+
+fn main() {}
