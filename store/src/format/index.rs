@@ -1,0 +1,303 @@
+//! The index file: what a volume holds, sorted by key, as far as the volume was durable.
+//!
+//! It is a cache. A missing, stale, torn or corrupt index file is dropped and made
+//! again from the volume, so nothing here is ever the only copy of anything. The
+//! first block of 4 KiB is the head:
+//!
+//! | offset | size | field | meaning |
+//! |---|---|---|---|
+//! | 0 | 8 | magic | `89 48 41 59 49 44 58 0A` (`\x89HAYIDX\n`) |
+//! | 8 | 2 | version | 1; a reader drops any other |
+//! | 10 | 2 | digest exact | 1 if the digest was kept exactly, else 0 |
+//! | 12 | 4 | volume | volume id |
+//! | 16 | 16 | replica | UUID of the replica |
+//! | 32 | 8 | generation | the volume file's; an index of another generation is dropped |
+//! | 40 | 4 | covered end | what the index tells of, in blocks of 8 bytes |
+//! | 44 | 4 | reserved | zero |
+//! | 48 | 8 | entries | number of entries |
+//! | 56 | 8 | live needles | |
+//! | 64 | 8 | live bytes | of whole records |
+//! | 72 | 8 | tombstones | |
+//! | 80 | 8 | last append | nanoseconds since 1970 of the last record covered |
+//! | 88 | 16 | digest | order-independent digest of the live needles |
+//! | 104 | 3988 | reserved | zero |
+//! | 4092 | 4 | checksum | CRC32 of bytes 0 to 4091, begun with the file's [`Salt`] and offset 0 |
+//!
+//! Then come blocks of 4 KiB with 255 entries each, the last one maybe fewer:
+//!
+//! | offset | size | field | meaning |
+//! |---|---|---|---|
+//! | 16 x i | 8 | key | rising strictly through the whole file |
+//! | 16 x i + 8 | 4 | offset | of the record, in blocks of 8 bytes |
+//! | 16 x i + 12 | 4 | size | of the record, in blocks of 8 bytes; 0 for a tombstone |
+//! | 4080 | 12 | reserved | zero |
+//! | 4092 | 4 | checksum | CRC32 of bytes 0 to 4091, begun with the file's [`Salt`] and the block's offset |
+//!
+//! A block is a page: a lookup touches one, and one flipped bit costs one checksum.
+
+use bytes::{Buf, BufMut};
+use uuid::Uuid;
+
+use super::{FormatError, NeedleOffset, Salt};
+use crate::id::{Key, VolumeId};
+
+/// Size of the head and of every block of entries.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Entries in a full block.
+pub const ENTRIES_PER_BLOCK: usize = 255;
+
+/// Size of one entry.
+pub const ENTRY_BYTES: usize = 16;
+
+const MAGIC: [u8; 8] = *b"\x89HAYIDX\n";
+const VERSION: u16 = 1;
+const CHECKSUM_AT: usize = BLOCK_BYTES - 4;
+const WHAT: &str = "index head";
+
+const _: () = assert!(ENTRIES_PER_BLOCK * ENTRY_BYTES + 12 + 4 == BLOCK_BYTES);
+
+/// Where the newest record of a key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Where the record starts.
+    pub offset: NeedleOffset,
+    /// The record's size in blocks of 8 bytes; 0 if the key is deleted and `offset` is its tombstone's.
+    pub size_blocks: u32,
+}
+
+/// What an index file says of the volume as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexHead {
+    /// The volume.
+    pub volume: VolumeId,
+    /// The replica.
+    pub replica: Uuid,
+    /// The generation of the volume file that the index belongs to.
+    pub generation: u64,
+    /// The index tells of every record below this offset, and of none above.
+    pub covered_end: NeedleOffset,
+    /// Number of entries in the file.
+    pub entries: u64,
+    /// Needles that are not deleted.
+    pub live_needles: u64,
+    /// Bytes of their records.
+    pub live_bytes: u64,
+    /// Keys that are deleted and whose tombstones are still kept.
+    pub tombstones: u64,
+    /// When the last record covered was appended, in nanoseconds since 1970.
+    pub last_append_ns: u64,
+    /// Sum over the live needles; see `volume::digest`.
+    pub digest: u128,
+    /// Whether `digest` was kept exactly.
+    pub digest_exact: bool,
+}
+
+impl Entry {
+    /// Bytes of the record; 0 for a tombstone.
+    pub fn record_bytes(self) -> u64 {
+        u64::from(self.size_blocks) * super::ALIGNMENT
+    }
+
+    /// Whether the key is deleted.
+    pub const fn is_tombstone(self) -> bool {
+        self.size_blocks == 0
+    }
+}
+
+impl IndexHead {
+    /// The salt of the file's checksums: the volume file's own.
+    pub fn salt(&self) -> Salt {
+        Salt::new(self.replica.as_bytes(), self.generation)
+    }
+
+    /// How long the whole file is.
+    pub fn file_bytes(&self) -> u64 {
+        self.entries
+            .div_ceil(ENTRIES_PER_BLOCK as u64)
+            .saturating_add(1)
+            .saturating_mul(BLOCK_BYTES as u64)
+    }
+
+    /// The first block of the file.
+    pub fn to_bytes(&self) -> [u8; BLOCK_BYTES] {
+        let mut block = [0; BLOCK_BYTES];
+        let mut out = &mut block[..];
+        out.put_slice(&MAGIC);
+        out.put_u16_le(VERSION);
+        out.put_u16_le(u16::from(self.digest_exact));
+        out.put_u32_le(self.volume.get());
+        out.put_slice(self.replica.as_bytes());
+        out.put_u64_le(self.generation);
+        out.put_u32_le(self.covered_end.blocks());
+        out.put_u32_le(0);
+        out.put_u64_le(self.entries);
+        out.put_u64_le(self.live_needles);
+        out.put_u64_le(self.live_bytes);
+        out.put_u64_le(self.tombstones);
+        out.put_u64_le(self.last_append_ns);
+        out.put_u128_le(self.digest);
+        seal_block(&mut block, self.salt(), 0);
+        block
+    }
+
+    /// Reads what [`IndexHead::to_bytes`] wrote. Bytes after the first block are ignored.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        let block = bytes.first_chunk::<BLOCK_BYTES>().ok_or(FormatError::Short { what: WHAT })?;
+        let mut left = &block[..CHECKSUM_AT];
+        if left.get_u64_le() != u64::from_le_bytes(MAGIC) {
+            return Err(FormatError::Magic { what: WHAT });
+        }
+        let version = left.get_u16_le();
+        if version != VERSION {
+            return Err(FormatError::Version { what: WHAT, got: version, supported: VERSION });
+        }
+        let exact = left.get_u16_le();
+        let volume = VolumeId::new(left.get_u32_le());
+        let mut replica = [0; 16];
+        left.copy_to_slice(&mut replica);
+        let generation = left.get_u64_le();
+        let covered_end = NeedleOffset::from_blocks(left.get_u32_le());
+        let reserved = left.get_u32_le();
+        let head = Self {
+            volume: volume.ok_or(FormatError::Field { what: "index volume id" })?,
+            replica: Uuid::from_bytes(replica),
+            generation,
+            covered_end,
+            entries: left.get_u64_le(),
+            live_needles: left.get_u64_le(),
+            live_bytes: left.get_u64_le(),
+            tombstones: left.get_u64_le(),
+            last_append_ns: left.get_u64_le(),
+            digest: left.get_u128_le(),
+            digest_exact: exact == 1,
+        };
+        check_block(block, head.salt(), 0)?;
+        if exact > 1 || reserved != 0 || left.iter().any(|&byte| byte != 0) {
+            return Err(FormatError::Field { what: "index reserved bytes" });
+        }
+        Ok(head)
+    }
+}
+
+/// Writes up to [`ENTRIES_PER_BLOCK`] entries, sorted by key, as the block at `position` of the file.
+pub fn block_to_bytes(entries: &[(Key, Entry)], salt: Salt, position: u64) -> [u8; BLOCK_BYTES] {
+    debug_assert!(entries.len() <= ENTRIES_PER_BLOCK);
+    let mut block = [0; BLOCK_BYTES];
+    let mut out = &mut block[..];
+    for (key, entry) in entries {
+        out.put_u64_le(key.get());
+        out.put_u32_le(entry.offset.blocks());
+        out.put_u32_le(entry.size_blocks);
+    }
+    seal_block(&mut block, salt, position);
+    block
+}
+
+/// Reads entry number `at` of a block, whose checksum the caller has checked once.
+pub fn entry_at(block: &[u8], at: usize) -> Option<(Key, Entry)> {
+    if at >= ENTRIES_PER_BLOCK {
+        return None;
+    }
+    let mut bytes = block.get(at * ENTRY_BYTES..)?.first_chunk::<ENTRY_BYTES>()?.as_slice();
+    let key = Key::new(bytes.get_u64_le());
+    let offset = NeedleOffset::from_blocks(bytes.get_u32_le());
+    Some((key, Entry { offset, size_blocks: bytes.get_u32_le() }))
+}
+
+/// Checks the block at `position` of an index file.
+pub fn check_block(block: &[u8], salt: Salt, position: u64) -> Result<(), FormatError> {
+    let what = "index block";
+    let block = block.first_chunk::<BLOCK_BYTES>().ok_or(FormatError::Short { what })?;
+    let (fields, mut checksum) = block.split_at(CHECKSUM_AT);
+    if checksum.get_u32_le() == salt.crc(position, fields) {
+        Ok(())
+    } else {
+        Err(FormatError::Checksum { what })
+    }
+}
+
+fn seal_block(block: &mut [u8; BLOCK_BYTES], salt: Salt, position: u64) {
+    let (fields, mut checksum) = block.split_at_mut(CHECKSUM_AT);
+    checksum.put_u32_le(salt.crc(position, fields));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> IndexHead {
+        IndexHead {
+            volume: VolumeId::new(7).unwrap(),
+            replica: Uuid::from_u128(0xfedc_ba98_7654_3210_0123_4567_89ab_cdef),
+            generation: 3,
+            covered_end: NeedleOffset::from_blocks(123_456),
+            entries: 3,
+            live_needles: 2,
+            live_bytes: 4096,
+            tombstones: 1,
+            last_append_ns: 1_700_000_000_000_000_001,
+            digest: 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978,
+            digest_exact: true,
+        }
+    }
+
+    fn entries() -> Vec<(Key, Entry)> {
+        let entry = |key, offset, size_blocks| {
+            (Key::new(key), Entry { offset: NeedleOffset::from_blocks(offset), size_blocks })
+        };
+        vec![entry(1, 512, 20), entry(9, 532, 0), entry(u64::MAX, 540, 7)]
+    }
+
+    fn file() -> Vec<u8> {
+        let mut bytes = sample().to_bytes().to_vec();
+        bytes.extend_from_slice(&block_to_bytes(&entries(), sample().salt(), BLOCK_BYTES as u64));
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Result<(IndexHead, Vec<(Key, Entry)>), FormatError> {
+        let head = IndexHead::from_bytes(bytes)?;
+        let block = bytes.get(BLOCK_BYTES..).unwrap_or_default();
+        check_block(block, head.salt(), BLOCK_BYTES as u64)?;
+        let entries = (0..3).map(|at| entry_at(block, at).unwrap()).collect();
+        Ok((head, entries))
+    }
+
+    #[test]
+    fn round_trips() {
+        assert_eq!(read(&file()), Ok((sample(), entries())));
+        assert_eq!(sample().file_bytes(), file().len() as u64);
+    }
+
+    #[test]
+    fn yesterdays_file_still_opens() {
+        let golden = include_bytes!("../../testdata/v1/index.bin");
+        assert_eq!(read(golden), Ok((sample(), entries())));
+        assert_eq!(file(), golden);
+    }
+
+    #[test]
+    fn every_flipped_byte_is_found() {
+        let good = file();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            assert!(read(&bad).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn every_cut_is_found() {
+        let good = file();
+        for len in 0..good.len() {
+            assert!(read(&good[..len]).is_err(), "length {len}");
+        }
+    }
+
+    #[test]
+    fn swapped_blocks_are_found() {
+        let salt = sample().salt();
+        let block = block_to_bytes(&entries(), salt, BLOCK_BYTES as u64);
+        assert!(check_block(&block, salt, 2 * BLOCK_BYTES as u64).is_err());
+    }
+}
