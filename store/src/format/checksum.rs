@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_range_is_covered_by_whole_blocks() {
         let block = BLOCK_BYTES as u64;
-        let size = BLOCK_BYTES as u32 * 2 + 10;
+        let size = u32::try_from(BLOCK_BYTES).unwrap() * 2 + 10;
         assert_eq!(covering_blocks(&(0..1), size), 0..block);
         assert_eq!(covering_blocks(&(block - 1..block + 1), size), 0..2 * block);
         assert_eq!(covering_blocks(&(2 * block..2 * block + 10), size), 2 * block..2 * block + 10);

@@ -1,0 +1,94 @@
+//! Why a store did not do what it was asked.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::format::{FormatError, NeedleOffset};
+use crate::id::{Key, VolumeId};
+
+/// The one error of this crate's edge. Each variant calls for another reaction of the caller.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// No such needle, or it is deleted, or the cookie is wrong: a guesser learns nothing.
+    #[error("no such needle")]
+    NotFound,
+    /// The key already holds other content, or was deleted. Use another key.
+    #[error("key {key} of volume {volume} is taken: a key is used once")]
+    Conflict {
+        /// The volume asked.
+        volume: VolumeId,
+        /// The key in question.
+        key: Key,
+    },
+    /// This store does not have the volume. Ask the directory where it is.
+    #[error("volume {0} is not on this store")]
+    NoVolume(VolumeId),
+    /// The volume takes no new needles by an operator's word; reads and deletes go on.
+    #[error("volume {0} is read-only")]
+    ReadOnly(VolumeId),
+    /// The needle does not fit in what is left of the volume. Use another volume.
+    #[error("volume {0} is full")]
+    VolumeFull(VolumeId),
+    /// The disk has no room for it. Use a volume on another disk.
+    #[error("the disk of volume {0} is full: free some space or add a disk")]
+    DiskFull(VolumeId),
+    /// Too much is waiting already. Try again later, or elsewhere.
+    #[error("too many requests are waiting for {what}")]
+    Busy {
+        /// What is short.
+        what: &'static str,
+    },
+    /// Larger than a needle may be. Split it.
+    #[error("{got} bytes are more than a needle takes: at most {limit}")]
+    TooLarge {
+        /// What came.
+        got: u64,
+        /// What is allowed.
+        limit: u64,
+    },
+    /// The request makes no sense; repeating it will not help.
+    #[error("{0}")]
+    Malformed(String),
+    /// The needle is there, but damaged. It is never served; read another replica.
+    #[error("needle {key} of volume {volume} at offset {offset} is damaged: {reason}")]
+    Corrupt {
+        /// The volume asked.
+        volume: VolumeId,
+        /// The needle's key.
+        key: Key,
+        /// Where its record starts, in bytes.
+        offset: NeedleOffset,
+        /// What does not match.
+        reason: FormatError,
+    },
+    /// A write or sync of this volume failed, so it refuses writes until it is opened again.
+    #[error("volume {volume} refuses writes: {reason}; restart the store to recover it")]
+    Failed {
+        /// The volume asked.
+        volume: VolumeId,
+        /// What went wrong when.
+        reason: Arc<str>,
+    },
+    /// The system failed a call. What was asked may be tried on another replica.
+    #[error("volume {volume}: {source}")]
+    Io {
+        /// The volume asked.
+        volume: VolumeId,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// The store did not answer, or is stopping.
+    #[error("store {store} does not answer: {reason}")]
+    Unavailable {
+        /// Which store.
+        store: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(crate) fn io(volume: VolumeId, source: io::Error) -> Self {
+        Self::Io { volume, source: Arc::new(source) }
+    }
+}

@@ -1,0 +1,86 @@
+//! Where each key's newest record is: a small hash table over a sealed, mapped file.
+//!
+//! What was appended since the last checkpoint is in the hash table; everything older
+//! is in the index file, sorted by key and mapped, so that its pages are the kernel's
+//! to keep or drop. Cookies, sizes of data and types stay on disk, in the needles.
+
+mod sealed;
+
+pub use sealed::{SealError, Sealed, write as write_sealed};
+
+use hashbrown::HashMap;
+
+use crate::format::index::Entry;
+use crate::id::Key;
+
+/// The newest record of every key of a volume.
+#[derive(Default)]
+pub struct Index {
+    recent: HashMap<Key, Entry>,
+    sealed: Sealed,
+}
+
+impl Index {
+    /// An index of what `sealed` tells.
+    pub fn new(sealed: Sealed) -> Self {
+        Self { recent: HashMap::new(), sealed }
+    }
+
+    /// The newest record of `key`, which may be a tombstone.
+    pub fn get(&self, key: Key) -> Option<Entry> {
+        self.recent.get(&key).copied().or_else(|| self.sealed.get(key))
+    }
+
+    /// Notes a newer record of `key`.
+    pub fn insert(&mut self, key: Key, entry: Entry) {
+        self.recent.insert(key, entry);
+    }
+
+    /// Forgets an aborted record. Only what no checkpoint has covered can be aborted.
+    pub fn forget(&mut self, key: Key) {
+        self.recent.remove(&key);
+    }
+
+    /// Entries that only the hash table has.
+    pub fn recent_len(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// A copy of the hash table and a handle on the sealed part, for a checkpoint to merge.
+    pub fn snapshot(&self) -> (Vec<(Key, Entry)>, Sealed) {
+        let mut recent: Vec<_> = self.recent.iter().map(|(key, entry)| (*key, *entry)).collect();
+        recent.sort_unstable_by_key(|(key, _)| *key);
+        (recent, self.sealed.clone())
+    }
+
+    /// Puts a newer sealed part in place and drops from the hash table what it covers.
+    pub fn reseal(&mut self, sealed: Sealed) {
+        let covered = sealed.covered_end();
+        self.recent.retain(|_, entry| entry.offset >= covered);
+        self.recent.shrink_to_fit();
+        self.sealed = sealed;
+    }
+
+    /// All entries, sorted by key.
+    pub fn entries(&self) -> impl Iterator<Item = (Key, Entry)> {
+        let (recent, sealed) = self.snapshot();
+        merge(recent, sealed)
+    }
+}
+
+/// Both parts as one, sorted by key; where both know a key, `recent` is right.
+pub fn merge(recent: Vec<(Key, Entry)>, sealed: Sealed) -> impl Iterator<Item = (Key, Entry)> {
+    let mut recent = recent.into_iter().peekable();
+    let mut sealed = sealed.into_entries().peekable();
+    std::iter::from_fn(move || match (recent.peek(), sealed.peek()) {
+        (Some((new, _)), Some((old, _))) if old < new => sealed.next(),
+        (Some((new, _)), Some((old, _))) => {
+            if old == new {
+                sealed.next();
+            }
+            recent.next()
+        }
+        (Some(_), None) => recent.next(),
+        (None, _) => sealed.next(),
+    })
+}

@@ -1,0 +1,123 @@
+//! The little of a file system that volumes need, behind two traits.
+//!
+//! [`Disk`] is one data directory, [`File`] an open file in it. [`os`] is the real
+//! thing; [`memory`] is a double that remembers what was synced and can lose the rest
+//! the way a power cut does. Volume code runs on either unchanged.
+
+pub mod memory;
+mod mmap;
+pub mod os;
+
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The bytes of a whole file that is never written again, in memory or mapped.
+pub type Mapped = Arc<dyn Deref<Target = [u8]> + Send + Sync>;
+
+/// One data directory. Names are plain file names within it.
+pub trait Disk: Send + Sync {
+    /// Opens an existing file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Makes a new, empty file; an existing one is an error.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Gives a file a new name, in place of whatever had that name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Open handles go on reading it.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// The names of all files, in no order.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Makes creations, renames and removals so far durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Bytes of the file system in all, and those free to us.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Size of the file system.
+    pub total_bytes: u64,
+    /// What an ordinary process may still write.
+    pub free_bytes: u64,
+}
+
+/// An open file.
+pub trait File: Send + Sync {
+    /// Appends to `out` up to `len` bytes from `offset`: fewer at the end of the file,
+    /// or as few as the system likes.
+    fn read_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize>;
+
+    /// Writes some bytes of `data` at `offset` and tells how many.
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes everything written so far durable, and the file's length with it.
+    fn sync(&self) -> io::Result<()>;
+
+    /// How long the file is.
+    fn size_bytes(&self) -> io::Result<u64>;
+
+    /// Cuts or extends the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Sets space aside for `len` bytes at `offset` without changing the file's length.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// The whole file as memory. The file must not be written to or cut afterwards.
+    fn map(&self) -> io::Result<Mapped>;
+}
+
+/// Reads exactly `len` bytes at `offset`; a shorter file is [`io::ErrorKind::UnexpectedEof`].
+pub fn read_exact_at(file: &dyn File, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(len);
+    if read_up_to(file, &mut out, len, offset)? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(out)
+}
+
+/// Appends `len` bytes from `offset` to `out`, fewer only at the end of the file.
+pub fn read_up_to(
+    file: &dyn File,
+    out: &mut Vec<u8>,
+    len: usize,
+    offset: u64,
+) -> io::Result<usize> {
+    let mut done = 0;
+    while done < len {
+        match file.read_at(out, len - done, offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `data` at `offset`, going on after short writes.
+pub fn write_all_at(file: &dyn File, mut data: &[u8], mut offset: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        match file.write_at(data, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                data = data.get(count..).unwrap_or_default();
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether `error` says that the disk, or our share of it, is full.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

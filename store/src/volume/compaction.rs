@@ -1,0 +1,456 @@
+//! Copying what is alive into a new file while everything goes on.
+//!
+//! The bulk is copied beside the running writer; what was appended meanwhile is copied
+//! in rounds that get shorter, and the last one is done by the writer itself, so
+//! nothing can be appended between it and the swap. Before the old file goes, the new
+//! one is proved: same number of live needles, same bytes, same digest, synced. The
+//! rename is the one commit point; a crash before it leaves the old file, a crash
+//! after it the new one, and recovery clears the other away.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::digest::{Totals, content};
+use super::files;
+use super::group::blocks;
+use super::live::{Live, Shared};
+use super::record::pad;
+use super::scanner::{Found, Scanner};
+use super::writer::Writer;
+use crate::error::StoreError;
+use crate::format::index::Entry;
+use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
+use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
+use crate::format::{NeedleOffset, Salt};
+use crate::id::Key;
+use crate::index::{self, Index, Sealed};
+use crate::storage::{File, is_disk_full, read_exact_at, write_all_at};
+
+/// Copied in one write.
+const STEP_BYTES: usize = 1 << 20;
+/// When less than this is left to copy, the writer does the rest.
+const LAST_ROUND_BYTES: u64 = 4 << 20;
+/// Rounds beside the writer, after which it does the rest however much that is.
+const MAX_ROUNDS: u32 = 8;
+
+/// How far a long task on a volume has come. Clones are the same task.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    done_bytes: AtomicU64,
+    total_bytes: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl Progress {
+    /// Bytes done and bytes in all.
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.counts.done_bytes.load(Ordering::Relaxed),
+            self.counts.total_bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Asks the task to stop at its next step.
+    pub fn cancel(&self) {
+        self.counts.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn expect(&self, total_bytes: u64) {
+        self.counts.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
+    }
+
+    /// Notes work done; false if the task should stop.
+    pub(super) fn advance(&self, bytes: u64) -> bool {
+        self.counts.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+        !self.counts.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Compacted {
+    /// Size of the volume file before.
+    pub before_bytes: u64,
+    /// Size of the volume file after.
+    pub after_bytes: u64,
+    /// Needles copied.
+    pub live_needles: u64,
+    /// Needles copied as they are although damaged, so that they go on answering as damaged.
+    pub damaged_needles: u64,
+}
+
+/// A new generation of a volume file on its way.
+pub(super) struct Copy {
+    shared: Arc<Shared>,
+    progress: Progress,
+    superblock: Superblock,
+    salt: Salt,
+    file: Arc<dyn File>,
+    /// Of the source: everything below has been copied.
+    copied_to: NeedleOffset,
+    /// Of the copy: where the next record goes.
+    end: u64,
+    buffer: Vec<u8>,
+    entries: Vec<(Key, Entry)>,
+    index: Index,
+    totals: Totals,
+    damaged: u64,
+    last_append_ns: u64,
+    /// Tombstones from before this time are dropped.
+    keep_tombstones_from_ns: u64,
+}
+
+/// Compacts a volume: all but the last round, which [`Copy::finish`] does on the writer's thread.
+pub(super) fn copy(shared: &Arc<Shared>, progress: &Progress) -> Result<Copy, StoreError> {
+    shared.check_deletes()?;
+    let mut copy = Copy::begin(shared, progress)?;
+    let result = copy.copy_rounds();
+    if result.is_err() {
+        copy.discard();
+    }
+    result.map(|()| copy)
+}
+
+impl Copy {
+    fn begin(shared: &Arc<Shared>, progress: &Progress) -> Result<Self, StoreError> {
+        let id = shared.id;
+        let (superblock, totals) = {
+            let live = shared.live.read();
+            let created_ms = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
+            let generation = live.superblock.generation + 1;
+            (Superblock { generation, created_ms, ..live.superblock.clone() }, live.totals)
+        };
+        progress.expect(totals.live_bytes);
+        let _ = shared.disk.remove(&files::compacting(id));
+        let file = shared
+            .disk
+            .create(&files::compacting(id))
+            .map_err(|error| StoreError::io(id, error))?;
+        let retention = shared.options.tombstone_retention;
+        let keep_from = unix_time().saturating_sub(retention).as_nanos();
+        let copy = Self {
+            shared: Arc::clone(shared),
+            progress: progress.clone(),
+            salt: superblock.salt(),
+            superblock,
+            file,
+            copied_to: NeedleOffset::from_bytes(SUPERBLOCK_BYTES as u64).unwrap_or_default(),
+            end: SUPERBLOCK_BYTES as u64,
+            buffer: Vec::with_capacity(STEP_BYTES),
+            entries: Vec::new(),
+            index: Index::default(),
+            totals: Totals::default(),
+            damaged: 0,
+            last_append_ns: 0,
+            keep_tombstones_from_ns: u64::try_from(keep_from).unwrap_or(u64::MAX),
+        };
+        copy.reserve(totals).inspect_err(|_| copy.discard())?;
+        Ok(copy)
+    }
+
+    /// Sets the space aside first: a copy is never begun that the disk cannot hold.
+    fn reserve(&self, totals: Totals) -> Result<(), StoreError> {
+        let bytes =
+            SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * 64 + LAST_ROUND_BYTES;
+        let space = self.shared.disk.space().map_err(|error| self.io(error))?;
+        if space.free_bytes < bytes.saturating_add(self.shared.options.min_free_bytes) {
+            return Err(StoreError::DiskFull(self.shared.id));
+        }
+        self.file.allocate(0, bytes).map_err(|error| self.io(error))?;
+        write_all_at(&*self.file, &self.superblock.to_bytes(), 0).map_err(|error| self.io(error))
+    }
+
+    fn copy_rounds(&mut self) -> Result<(), StoreError> {
+        for round in 0..MAX_ROUNDS {
+            let end = self.shared.live.read().end;
+            if round > 0 && end.bytes() - self.copied_to.bytes() < LAST_ROUND_BYTES {
+                break;
+            }
+            self.copy_range(end)?;
+            if round == 0 {
+                self.seal()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what is alive between what was copied before and `end`, in the file's order.
+    fn copy_range(&mut self, end: NeedleOffset) -> Result<(), StoreError> {
+        let (file, salt) = self.source();
+        let range = self.copied_to.bytes()..end.bytes();
+        for found in Scanner::new(&*file, salt, range) {
+            match found.map_err(|error| self.io(error))? {
+                Found::Record { offset, header } => self.copy_record(&*file, offset, header)?,
+                Found::Damage(range) => self.copy_damaged(&*file, &range)?,
+            }
+        }
+        self.flush()?;
+        self.copied_to = end;
+        Ok(())
+    }
+
+    fn source(&self) -> (Arc<dyn File>, Salt) {
+        let live = self.shared.live.read();
+        (Arc::clone(&live.file), live.salt)
+    }
+
+    fn copy_record(
+        &mut self,
+        file: &dyn File,
+        offset: NeedleOffset,
+        header: NeedleHeader,
+    ) -> Result<(), StoreError> {
+        self.last_append_ns = self.last_append_ns.max(header.appended_ns);
+        let newest = self.shared.live.read().index.get(header.key);
+        let is_newest = newest.is_some_and(|entry| entry.offset == offset);
+        match header.kind {
+            Kind::Data if is_newest => self.copy_data(file, offset, &header),
+            Kind::Tombstone if is_newest => self.copy_tombstone(&header),
+            // Deleted, repaired or aborted since.
+            Kind::Data | Kind::Tombstone | Kind::Abort => Ok(()),
+        }
+    }
+
+    fn copy_data(
+        &mut self,
+        file: &dyn File,
+        offset: NeedleOffset,
+        header: &NeedleHeader,
+    ) -> Result<(), StoreError> {
+        let len = usize::try_from(header.record_bytes()).unwrap_or(usize::MAX);
+        let record = read_exact_at(file, len, offset.bytes()).map_err(|error| self.io(error))?;
+        let body = record.get(HEADER_BYTES..).unwrap_or_default();
+        if super::record::Body::parse(header, &record).and_then(|body| body.verify()).is_err() {
+            self.damaged += 1;
+            tracing::error!(volume = %self.shared.id, key = %header.key, %offset, "compaction met a damaged needle and keeps it");
+        }
+        if let Some(damaged) = self.copied(header.key) {
+            // Repaired since the damaged one was copied.
+            let content = self.content_of(header.key, damaged)?;
+            self.totals.remove(damaged.record_bytes(), content);
+        }
+        let entry = self.put_record(header, body)?;
+        self.totals.add(header.record_bytes(), content(header));
+        self.note(header.key, entry);
+        if self.progress.advance(header.record_bytes()) {
+            return Ok(());
+        }
+        Err(StoreError::Busy { what: "a compaction that was cancelled" })
+    }
+
+    fn copy_tombstone(&mut self, header: &NeedleHeader) -> Result<(), StoreError> {
+        if let Some(old) = self.copied(header.key) {
+            let content = self.content_of(header.key, old)?;
+            self.totals.remove(old.record_bytes(), content);
+        } else if header.appended_ns < self.keep_tombstones_from_ns {
+            return Ok(());
+        }
+        let entry =
+            self.put_record(header, crate::format::checksum::Trailer::of(&[], &[]).as_bytes())?;
+        self.totals.tombstones += 1;
+        self.note(header.key, Entry { size_blocks: 0, ..entry });
+        Ok(())
+    }
+
+    /// Live needles whose headers are unreadable are copied as they are: they go on
+    /// answering as damaged, and whoever can repair them still knows of them.
+    fn copy_damaged(&mut self, file: &dyn File, damage: &Range<u64>) -> Result<(), StoreError> {
+        let lost: Vec<(Key, Entry)> = {
+            let live = self.shared.live.read();
+            let within =
+                |entry: &Entry| !entry.is_tombstone() && damage.contains(&entry.offset.bytes());
+            live.index.entries().filter(|(_, entry)| within(entry)).collect()
+        };
+        for (key, entry) in lost {
+            let len = usize::try_from(entry.record_bytes()).unwrap_or(usize::MAX);
+            let record =
+                read_exact_at(file, len, entry.offset.bytes()).map_err(|error| self.io(error))?;
+            let offset = self.next_offset()?;
+            self.buffer.extend_from_slice(&record);
+            self.end += record.len() as u64;
+            self.damaged += 1;
+            self.totals.live_needles += 1;
+            self.totals.live_bytes += entry.record_bytes();
+            self.totals.digest_exact = false;
+            self.note(key, Entry { offset, ..entry });
+            tracing::error!(volume = %self.shared.id, %key, offset = %entry.offset, "compaction met a needle without a readable header and keeps its bytes");
+        }
+        self.flush()
+    }
+
+    /// Appends a record with a header made for its new place.
+    fn put_record(&mut self, header: &NeedleHeader, body: &[u8]) -> Result<Entry, StoreError> {
+        let offset = self.next_offset()?;
+        // The whole file is synced before it is used, so all of it counts as acknowledged.
+        let synced_end = offset;
+        let header = NeedleHeader { synced_end, batch: BatchPlace::ALONE, ..*header };
+        let start = self.buffer.len() as u64;
+        self.buffer.extend_from_slice(&header.to_bytes(self.salt, offset));
+        self.buffer.extend_from_slice(body);
+        pad(&mut self.buffer, start);
+        self.end += self.buffer.len() as u64 - start;
+        if self.buffer.len() >= STEP_BYTES {
+            self.flush()?;
+        }
+        Ok(Entry { offset, size_blocks: blocks(header.record_bytes()) })
+    }
+
+    fn next_offset(&self) -> Result<NeedleOffset, StoreError> {
+        NeedleOffset::from_bytes(self.end).ok_or(StoreError::VolumeFull(self.shared.id))
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let at = self.end - self.buffer.len() as u64;
+        write_all_at(&*self.file, &self.buffer, at).map_err(|error| self.io(error))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Before the copy is sealed its entries are a list; afterwards they come one by one.
+    fn note(&mut self, key: Key, entry: Entry) {
+        if self.is_sealed() {
+            self.index.insert(key, entry);
+        } else {
+            self.entries.push((key, entry));
+        }
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.copied_to.bytes() > SUPERBLOCK_BYTES as u64
+    }
+
+    /// The live needle of `key` in the copy.
+    fn copied(&self, key: Key) -> Option<Entry> {
+        self.index.get(key).filter(|entry| !entry.is_tombstone())
+    }
+
+    fn content_of(&self, key: Key, entry: Entry) -> Result<Option<u128>, StoreError> {
+        let written = self.end - self.buffer.len() as u64;
+        let header = match entry.offset.bytes().checked_sub(written) {
+            Some(at) => {
+                let at = usize::try_from(at).unwrap_or(usize::MAX);
+                self.buffer.get(at..).unwrap_or_default().to_vec()
+            }
+            None => read_exact_at(&*self.file, HEADER_BYTES, entry.offset.bytes())
+                .map_err(|error| self.io(error))?,
+        };
+        let header = NeedleHeader::from_bytes(&header, self.salt, entry.offset).ok();
+        Ok(header.filter(|header| header.key == key).map(|header| content(&header)))
+    }
+
+    /// Writes the index file of the bulk, under the new generation's name.
+    fn seal(&mut self) -> Result<(), StoreError> {
+        self.file.sync().map_err(|error| self.io(error))?;
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        let head = self.as_live(Index::default())?.index_head();
+        let name = files::index(self.shared.id, self.superblock.generation);
+        let written = index::write_sealed(
+            &*self.shared.disk,
+            &name,
+            head,
+            entries.into_iter(),
+            &self.superblock,
+        );
+        let sealed: Sealed = written.map_err(|error| self.io(std::io::Error::other(error)))?;
+        self.index = Index::new(sealed);
+        Ok(())
+    }
+
+    fn as_live(&self, index: Index) -> Result<Live, StoreError> {
+        Ok(Live {
+            file: Arc::clone(&self.file),
+            superblock: self.superblock.clone(),
+            salt: self.salt,
+            index,
+            totals: self.totals,
+            end: self.next_offset()?,
+            last_append_ns: self.last_append_ns,
+        })
+    }
+
+    /// The last round, the proof and the swap. Runs where nothing else can be appended.
+    pub(super) fn finish(mut self, writer: &mut Writer) -> Result<Compacted, StoreError> {
+        match self.prepare_swap(writer) {
+            Ok(done) => {
+                self.swap(writer)?;
+                Ok(done)
+            }
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn prepare_swap(&mut self, writer: &mut Writer) -> Result<Compacted, StoreError> {
+        writer.sync_published()?;
+        let end = self.shared.live.read().end;
+        self.copy_range(end)?;
+        self.file.set_len(self.end).map_err(|error| self.io(error))?;
+        self.file.sync().map_err(|error| self.io(error))?;
+        let before = self.shared.live.read().totals;
+        self.prove(before)?;
+        Ok(Compacted {
+            before_bytes: end.bytes(),
+            after_bytes: self.end,
+            live_needles: self.totals.live_needles,
+            damaged_needles: self.damaged,
+        })
+    }
+
+    /// The copy must hold just what the original holds.
+    fn prove(&self, before: Totals) -> Result<(), StoreError> {
+        let after = self.totals;
+        let exact = before.digest_exact && after.digest_exact;
+        let same = before.live_needles == after.live_needles
+            && before.live_bytes == after.live_bytes
+            && (!exact || before.digest == after.digest);
+        if same {
+            return Ok(());
+        }
+        tracing::error!(volume = %self.shared.id, ?before, ?after, "a compacted copy differs from its original and is thrown away");
+        Err(self.io(std::io::Error::other("the compacted copy differs from the original")))
+    }
+
+    /// Once the rename has begun, only its success is certain: an error fails the volume.
+    fn swap(self, writer: &mut Writer) -> Result<(), StoreError> {
+        let Self { shared, .. } = &self;
+        let (disk, id) = (Arc::clone(&shared.disk), shared.id);
+        let renamed =
+            disk.rename(&files::compacting(id), &files::volume(id)).and_then(|()| disk.sync());
+        renamed.map_err(|error| writer.fail("rename of a compacted copy", &error))?;
+        let old = self.superblock.generation - 1;
+        let live = self.as_live(Index::default())?;
+        writer.replace(Live { index: self.index, ..live });
+        // Should this fail, the next start removes it.
+        let _ = disk.remove(&files::index(id, old));
+        Ok(())
+    }
+
+    /// Removes what was written. What cannot be removed now is removed at the next start.
+    fn discard(&self) {
+        let id = self.shared.id;
+        let _ = self.shared.disk.remove(&files::compacting(id));
+        let _ = self.shared.disk.remove(&files::index(id, self.superblock.generation));
+    }
+
+    fn io(&self, error: std::io::Error) -> StoreError {
+        if is_disk_full(&error) {
+            StoreError::DiskFull(self.shared.id)
+        } else {
+            StoreError::io(self.shared.id, error)
+        }
+    }
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}

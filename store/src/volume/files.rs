@@ -1,0 +1,81 @@
+//! What a volume's files are called in its data directory.
+//!
+//! | name | content |
+//! |---|---|
+//! | `0000000007.vol` | volume 7 |
+//! | `0000000007.3.idx` | the index file of its generation 3 |
+//! | `0000000007.compact` | a compaction's copy, removed when found at start |
+//! | `0000000007.readonly` | empty: an operator made the volume read-only |
+//! | `*.tmp` | a file being written, removed when found at start |
+//!
+//! Renaming `.compact` to `.vol` is the one commit point of a compaction. The index
+//! file carries the generation in its name, so the new one is written beside the old
+//! one before that, and whichever volume file wins finds its own.
+
+use crate::id::VolumeId;
+
+/// Extension of volume files, with the dot.
+pub const VOLUME: &str = ".vol";
+
+/// The volume file.
+pub fn volume(id: VolumeId) -> String {
+    format!("{:010}{VOLUME}", id.get())
+}
+
+/// The index file of one generation.
+pub fn index(id: VolumeId, generation: u64) -> String {
+    format!("{:010}.{generation}.idx", id.get())
+}
+
+/// A compaction's copy on its way.
+pub fn compacting(id: VolumeId) -> String {
+    format!("{:010}.compact", id.get())
+}
+
+/// The mark of a read-only volume.
+pub fn read_only(id: VolumeId) -> String {
+    format!("{:010}.readonly", id.get())
+}
+
+/// Whether `name` is a leftover of volume `id` that generation `generation` has no use for.
+pub fn is_leftover(name: &str, id: VolumeId, generation: u64) -> bool {
+    let Some(kind) = name.strip_prefix(&format!("{:010}.", id.get())) else { return false };
+    let extension = kind.rsplit('.').next();
+    match extension {
+        Some("compact" | "tmp") => true,
+        Some("idx") => name != index(id, generation),
+        _ => false,
+    }
+}
+
+/// The volume that `name` is the volume file of.
+pub fn parse_volume(name: &str) -> Option<VolumeId> {
+    let digits = name.strip_suffix(VOLUME)?;
+    let id: VolumeId = digits.trim_start_matches('0').parse().ok()?;
+    (volume(id) == name).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_again_and_leftovers_told_apart() {
+        let id = VolumeId::new(7).unwrap();
+        assert_eq!(parse_volume(&volume(id)), Some(id));
+        for foreign in ["7.vol", "0000000000.vol", "0000000007.compact", "x.vol", ".vol"] {
+            assert_eq!(parse_volume(foreign), None, "{foreign}");
+        }
+        for (name, leftover) in [
+            (index(id, 3), false),
+            (index(id, 2), true),
+            (index(id, 3) + ".tmp", true),
+            (compacting(id), true),
+            (volume(id), false),
+            (read_only(id), false),
+            (compacting(VolumeId::new(70).unwrap()), false),
+        ] {
+            assert_eq!(is_leftover(&name, id, 3), leftover, "{name}");
+        }
+    }
+}

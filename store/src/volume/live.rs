@@ -1,0 +1,137 @@
+//! What readers and the writer of a volume share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::VolumeOptions;
+use super::digest::Totals;
+use crate::error::StoreError;
+use crate::format::index::{Entry, IndexHead};
+use crate::format::superblock::Superblock;
+use crate::format::{NeedleOffset, Salt};
+use crate::id::{Key, VolumeId};
+use crate::index::Index;
+use crate::storage::{Disk, File};
+
+/// An open volume, as seen by all who work on it.
+pub(super) struct Shared {
+    pub id: VolumeId,
+    pub disk: Arc<dyn Disk>,
+    pub options: VolumeOptions,
+    /// Held for moments only: never while anything is read, written or synced.
+    pub live: RwLock<Live>,
+    pub condition: Mutex<Condition>,
+    /// Held for the whole of a checkpoint or compaction, so that there is one at a time.
+    pub upkeep: Mutex<()>,
+    pub counters: Counters,
+}
+
+/// One generation of the volume file and what is published of it.
+pub(super) struct Live {
+    pub file: Arc<dyn File>,
+    pub superblock: Superblock,
+    pub salt: Salt,
+    pub index: Index,
+    pub totals: Totals,
+    /// Where the next record goes.
+    pub end: NeedleOffset,
+    /// When the last record was appended, in nanoseconds since 1970.
+    pub last_append_ns: u64,
+}
+
+/// Whether a volume takes writes, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Takes everything.
+    Writable,
+    /// An operator said so: takes deletes, no new needles.
+    ReadOnly,
+    /// The disk has no room: takes deletes, no new needles, until there is room again.
+    DiskFull,
+    /// A write or sync failed: takes nothing until opened again.
+    Failed(Arc<str>),
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub queued: AtomicU64,
+    pub puts: AtomicU64,
+    pub deletes: AtomicU64,
+    pub syncs: AtomicU64,
+    pub corrupt_reads: AtomicU64,
+}
+
+/// Where a record was when it was looked up. The file stays readable though compaction replace it.
+pub(super) struct Located {
+    pub file: Arc<dyn File>,
+    pub salt: Salt,
+    pub entry: Entry,
+}
+
+impl Shared {
+    /// The newest record of `key`, tombstones included.
+    pub fn locate(&self, key: Key) -> Option<Located> {
+        let live = self.live.read();
+        let entry = live.index.get(key)?;
+        Some(Located { file: Arc::clone(&live.file), salt: live.salt, entry })
+    }
+
+    /// Whether new needles are taken.
+    pub fn check_puts(&self) -> Result<(), StoreError> {
+        match &*self.condition.lock() {
+            Condition::Writable => Ok(()),
+            Condition::ReadOnly => Err(StoreError::ReadOnly(self.id)),
+            Condition::DiskFull => Err(StoreError::DiskFull(self.id)),
+            Condition::Failed(reason) => Err(self.failed(reason)),
+        }
+    }
+
+    /// Whether tombstones are taken.
+    pub fn check_deletes(&self) -> Result<(), StoreError> {
+        match &*self.condition.lock() {
+            Condition::Failed(reason) => Err(self.failed(reason)),
+            Condition::Writable | Condition::ReadOnly | Condition::DiskFull => Ok(()),
+        }
+    }
+
+    fn failed(&self, reason: &Arc<str>) -> StoreError {
+        StoreError::Failed { volume: self.id, reason: Arc::clone(reason) }
+    }
+
+    pub fn count(counter: &AtomicU64, by: u64) {
+        counter.fetch_add(by, Ordering::Relaxed);
+    }
+}
+
+impl Live {
+    /// The head of an index file that covers everything published.
+    pub fn index_head(&self) -> IndexHead {
+        IndexHead {
+            volume: self.superblock.volume,
+            replica: self.superblock.replica,
+            generation: self.superblock.generation,
+            covered_end: self.end,
+            entries: 0,
+            live_needles: self.totals.live_needles,
+            live_bytes: self.totals.live_bytes,
+            tombstones: self.totals.tombstones,
+            last_append_ns: self.last_append_ns,
+            digest: self.totals.digest,
+            digest_exact: self.totals.digest_exact,
+        }
+    }
+}
+
+impl From<&IndexHead> for Totals {
+    fn from(head: &IndexHead) -> Self {
+        Self {
+            live_needles: head.live_needles,
+            live_bytes: head.live_bytes,
+            tombstones: head.tombstones,
+            digest: head.digest,
+            digest_exact: head.digest_exact,
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! One volume: an append-only file, its index, one writer and any number of readers.
+//!
+//! This is ordinary synchronous Rust. Reads run wherever they are called; writes are
+//! queued for the volume's one [`writer`] thread, which answers through a channel that
+//! both threads and async tasks can wait on.
+
+mod compaction;
+pub mod digest;
+pub mod files;
+mod group;
+mod live;
+mod open;
+mod reader;
+mod record;
+mod recovery;
+pub mod scanner;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+pub use compaction::{Compacted, Progress};
+pub use live::Condition;
+pub use open::{Created, OpenError, OpenReport};
+pub use reader::{StoredNeedle, WHOLE_READ_BYTES};
+pub use record::NewNeedle;
+pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
+
+use crate::config::Durability;
+use crate::error::StoreError;
+use crate::format::superblock::SUPERBLOCK_BYTES;
+use crate::id::{Cookie, Key, VolumeId};
+use crate::index;
+use digest::{Totals, content};
+use live::Shared;
+use record::Prepared;
+use writer::{Command, Writer};
+
+/// How a volume works.
+#[derive(Debug, Clone)]
+pub struct VolumeOptions {
+    /// When uploads are answered.
+    pub durability: Durability,
+    /// The file grows no larger than this; at most 32 GiB.
+    pub limit_bytes: u64,
+    /// No new needles are taken when the disk has less room than this.
+    pub min_free_bytes: u64,
+    /// How long compaction keeps the tombstones of needles that are gone.
+    pub tombstone_retention: Duration,
+    /// How many commands may wait for the writer.
+    pub queue_len: usize,
+    /// The index is written to its file when the hash table has this many entries.
+    pub checkpoint_entries: usize,
+}
+
+impl Default for VolumeOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Sync,
+            limit_bytes: crate::format::MAX_VOLUME_BYTES,
+            min_free_bytes: 1 << 30,
+            tombstone_retention: Duration::from_hours(24),
+            queue_len: 1024,
+            checkpoint_entries: 1 << 18,
+        }
+    }
+}
+
+/// An open volume.
+pub struct Volume {
+    shared: Arc<Shared>,
+    commands: SyncSender<Command>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The answer to a queued command: wait for it, or drop it if nobody cares.
+pub type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+/// Numbers of a volume at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeStats {
+    /// Whether it takes writes.
+    pub condition: Condition,
+    /// Counts and digest of the live needles.
+    pub totals: Totals,
+    /// Size of the file up to its last record.
+    pub file_bytes: u64,
+    /// Bytes of records that are neither alive nor a tombstone still kept.
+    pub garbage_bytes: u64,
+    /// The file grows no larger than this.
+    pub limit_bytes: u64,
+    /// One more at each compaction.
+    pub generation: u64,
+    /// Commands waiting for the writer.
+    pub queued: u64,
+    /// Needles stored since the volume was opened.
+    pub puts: u64,
+    /// Needles deleted since the volume was opened.
+    pub deletes: u64,
+    /// Syncs since the volume was opened.
+    pub syncs: u64,
+    /// Reads since the volume was opened that met damage or an I/O error.
+    pub failed_reads: u64,
+    /// Index entries that are not in the index file yet.
+    pub unsaved_entries: usize,
+}
+
+/// A tombstone's record.
+const TOMBSTONE_BYTES: u64 = crate::format::needle::record_bytes(0, 0);
+
+impl Volume {
+    /// The volume's id.
+    pub fn id(&self) -> VolumeId {
+        self.shared.id
+    }
+
+    /// Stores needles as one batch: after a crash all of them are there, or none.
+    ///
+    /// A repeated put of the same needles changes nothing and succeeds. The answer comes
+    /// when the needles are as durable as the volume's [`Durability`] says.
+    ///
+    /// # Errors
+    /// Bad needles and a full queue are told at once, everything else by the answer.
+    pub fn put(&self, needles: Vec<NewNeedle>) -> Result<Answer<()>, StoreError> {
+        self.shared.check_puts()?;
+        let needles = needles.into_iter().map(Prepared::data).collect::<Result<Vec<_>, _>>()?;
+        let limit = crate::format::needle::MAX_BATCH_LEN;
+        if needles.is_empty() || needles.len() > usize::from(limit) {
+            let got = needles.len();
+            return Err(StoreError::Malformed(format!(
+                "a batch has 1 to {limit} needles, not {got}"
+            )));
+        }
+        self.send(|reply| Command::Put { needles, reply })
+    }
+
+    /// Deletes a needle and answers whether there was one to delete.
+    ///
+    /// This reads the needle's header from disk. A wrong cookie deletes nothing.
+    pub fn delete(&self, key: Key, cookie: Cookie) -> Result<Answer<bool>, StoreError> {
+        let content = match self.shared.header_of(key) {
+            Ok(Some(header)) if header.cookie != cookie => return Err(StoreError::NotFound),
+            Ok(header) => header.map(|header| content(&header)),
+            // Perhaps it is being put just now; the writer looks again.
+            Err(StoreError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        self.send(|reply| Command::Delete { key, cookie, content, reply })
+    }
+
+    /// Finds a needle and checks its cookie. Small needles are read and verified here.
+    pub fn open_needle(&self, key: Key, cookie: Cookie) -> Result<StoredNeedle, StoreError> {
+        StoredNeedle::open(&self.shared, key, cookie)
+    }
+
+    /// The volume's numbers now.
+    pub fn stats(&self) -> VolumeStats {
+        let condition = self.shared.condition.lock().clone();
+        let counters = &self.shared.counters;
+        let live = self.shared.live.read();
+        let (totals, file_bytes) = (live.totals, live.end.bytes());
+        let used =
+            SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * TOMBSTONE_BYTES;
+        VolumeStats {
+            condition,
+            totals,
+            file_bytes,
+            garbage_bytes: file_bytes.saturating_sub(used),
+            limit_bytes: self.shared.options.limit_bytes,
+            generation: live.superblock.generation,
+            queued: counters.queued.load(Ordering::Relaxed),
+            puts: counters.puts.load(Ordering::Relaxed),
+            deletes: counters.deletes.load(Ordering::Relaxed),
+            syncs: counters.syncs.load(Ordering::Relaxed),
+            failed_reads: counters.corrupt_reads.load(Ordering::Relaxed),
+            unsaved_entries: live.index.recent_len(),
+        }
+    }
+
+    /// Copies what is alive into a new file and puts that in the place of the old one.
+    /// Reads, writes and deletes go on. One compaction or checkpoint runs at a time.
+    pub fn compact(&self, progress: &Progress) -> Result<Compacted, StoreError> {
+        let _one_at_a_time = self.shared.upkeep.lock();
+        let copy = compaction::copy(&self.shared, progress)?;
+        self.exclusive(move |writer| copy.finish(writer))?
+    }
+
+    /// Reads every byte of the volume as it is now and tells what is damaged.
+    pub fn verify(&self, progress: &Progress) -> Result<VerifyReport, VerifyError> {
+        let _one_at_a_time = self.shared.upkeep.lock();
+        let (file, salt, end) = {
+            let live = self.shared.live.read();
+            (Arc::clone(&live.file), live.salt, live.end.bytes())
+        };
+        let lend = |use_it: &mut dyn FnMut(&index::Index)| use_it(&self.shared.live.read().index);
+        verify::verify(&*file, self.id(), salt, SUPERBLOCK_BYTES as u64..end, &lend, progress)
+    }
+
+    /// Writes the index to its file, so that a restart need not scan what it covers.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.shared.upkeep.lock();
+        // Only what is durable may be covered.
+        self.exclusive(Writer::sync_published)??;
+        let (head, (recent, sealed), superblock) = {
+            let live = self.shared.live.read();
+            (live.index_head(), live.index.snapshot(), live.superblock.clone())
+        };
+        if recent.is_empty() && sealed.covered_end() == head.covered_end {
+            return Ok(());
+        }
+        let name = files::index(self.id(), superblock.generation);
+        let entries = index::merge(recent, sealed);
+        let written = index::write_sealed(&*self.shared.disk, &name, head, entries, &superblock);
+        let sealed =
+            written.map_err(|error| StoreError::io(self.id(), std::io::Error::other(error)))?;
+        self.shared.live.write().index.reseal(sealed);
+        Ok(())
+    }
+
+    /// Whether enough has gathered for a checkpoint to be worth its while: what a crash
+    /// now would have to scan, against what a checkpoint has to write.
+    pub fn wants_checkpoint(&self) -> bool {
+        let live = self.shared.live.read();
+        let unsaved = live.index.recent_len();
+        let sealed = usize::try_from(live.totals.live_needles + live.totals.tombstones)
+            .unwrap_or(usize::MAX);
+        unsaved >= self.shared.options.checkpoint_entries.max(sealed / 4)
+    }
+
+    /// Makes the volume read-only, or writable again, for good: the mark outlives restarts.
+    pub fn set_read_only(&self, read_only: bool) -> Result<(), StoreError> {
+        let disk = &self.shared.disk;
+        let mark = files::read_only(self.id());
+        let done = if read_only { disk.create(&mark).map(drop) } else { disk.remove(&mark) };
+        let done = done.or_else(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        done.and_then(|()| disk.sync()).map_err(|error| StoreError::io(self.id(), error))?;
+        let mut condition = self.shared.condition.lock();
+        match (&*condition, read_only) {
+            (Condition::Failed(_), _) => {}
+            (_, true) => *condition = Condition::ReadOnly,
+            (_, false) => *condition = Condition::Writable,
+        }
+        Ok(())
+    }
+
+    /// Takes new needles again if the disk has room again.
+    pub fn recheck_space(&self) {
+        let room = self.shared.disk.space().map_or(0, |space| space.free_bytes);
+        let mut condition = self.shared.condition.lock();
+        // Twice the mark, so that the volume does not flap.
+        if *condition == Condition::DiskFull
+            && room > self.shared.options.min_free_bytes.saturating_mul(2)
+        {
+            tracing::info!(volume = %self.id(), free_bytes = room, "there is room again: the volume takes new needles");
+            *condition = Condition::Writable;
+        }
+    }
+
+    /// Finishes what is queued, syncs, saves the index and stops the writer.
+    pub fn close(&self) -> Result<(), StoreError> {
+        let saved = self.checkpoint();
+        let _ = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+        saved
+    }
+
+    /// Runs `work` on the writer's thread and waits for it.
+    fn exclusive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        let command = Command::Exclusive(Box::new(move |writer| drop(sender.send(work(writer)))));
+        self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
+        self.commands.send(command).map_err(|_| Self::stopped())?;
+        receiver.blocking_recv().map_err(|_| Self::stopped())
+    }
+
+    fn send<T>(
+        &self,
+        command: impl FnOnce(writer::Reply<T>) -> Command,
+    ) -> Result<Answer<T>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
+        self.commands.try_send(command(reply)).map_err(|error| {
+            self.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => StoreError::Busy { what: "the volume's writer" },
+                TrySendError::Disconnected(_) => Self::stopped(),
+            }
+        })?;
+        Ok(answer)
+    }
+
+    fn stopped() -> StoreError {
+        StoreError::Unavailable {
+            store: "this one".to_owned(),
+            reason: "it is stopping".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Making a volume, and opening one whatever state a crash left it in.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use uuid::Uuid;
+
+use super::live::{Condition, Live, Shared};
+use super::recovery::{Recovered, recover};
+use super::writer::Writer;
+use super::{Volume, VolumeOptions, files};
+use crate::error::StoreError;
+use crate::format::FormatError;
+use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
+use crate::id::VolumeId;
+use crate::index::{SealError, Sealed};
+use crate::storage::{Disk, File, read_up_to, write_all_at};
+
+/// Why a volume was not opened. The store goes on with its other volumes.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A call on its files failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its superblock cannot be read.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The file belongs to another cluster: most likely the wrong disk is mounted here.
+    #[error("the volume file belongs to cluster {found}, this store to cluster {expected}")]
+    OtherCluster {
+        /// The store's cluster.
+        expected: Uuid,
+        /// The file's.
+        found: Uuid,
+    },
+    /// The file's name and its superblock name different volumes.
+    #[error("the file's name says volume {name}, its superblock {found}")]
+    OtherVolume {
+        /// By the name.
+        name: VolumeId,
+        /// By the superblock.
+        found: VolumeId,
+    },
+    /// Recovery could not be completed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether a volume was made just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It is new and empty.
+    New,
+    /// It was there already.
+    Existing,
+}
+
+/// What opening a volume met.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenReport {
+    /// Bytes that were acknowledged once and cannot be read.
+    pub damage: Vec<Range<u64>>,
+    /// Bytes of a torn, never acknowledged end that were cut off.
+    pub cut_bytes: u64,
+    /// Records that were never acknowledged and were taken back.
+    pub aborted: usize,
+    /// Bytes scanned because no index file covered them.
+    pub scanned_bytes: u64,
+    /// Why the index file was not used, if there was one.
+    pub index_problem: Option<String>,
+}
+
+impl Volume {
+    /// Makes an empty volume file. It is there whole, or not at all.
+    pub fn create(disk: &dyn Disk, cluster: Uuid, id: VolumeId) -> io::Result<()> {
+        let temporary = format!("{}.tmp", files::volume(id));
+        match disk.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let created_ms =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let superblock = Superblock {
+            cluster,
+            volume: id,
+            replica: Uuid::new_v4(),
+            generation: 1,
+            created_ms: u64::try_from(created_ms.as_millis()).unwrap_or(u64::MAX),
+        };
+        let file = disk.create(&temporary)?;
+        write_all_at(&*file, &superblock.to_bytes(), 0)?;
+        file.sync()?;
+        disk.rename(&temporary, &files::volume(id))?;
+        disk.sync()
+    }
+
+    /// Opens a volume and brings it into order: see the `recovery` module.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        cluster: Uuid,
+        id: VolumeId,
+        options: VolumeOptions,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let file = disk.open(&files::volume(id))?;
+        let superblock = check_superblock(&*file, cluster, id)?;
+        clear_leftovers(&**disk, id, superblock.generation)?;
+        let mut report = OpenReport::default();
+        let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
+        let recovered = recover(&*file, superblock.salt(), sealed)?;
+        report.scanned_bytes = recovered.scanned_bytes;
+        report.aborted = recovered.aborts.len();
+        report.damage.clone_from(&recovered.damage);
+        report.cut_bytes = cut_torn_end(&*file, recovered.end.bytes())?;
+        let condition =
+            if has_mark(&**disk, id)? { Condition::ReadOnly } else { Condition::Writable };
+        let volume = Self::start(disk, id, options, file, superblock, recovered, condition)?;
+        Ok((volume, report))
+    }
+
+    fn start(
+        disk: &Arc<dyn Disk>,
+        id: VolumeId,
+        options: VolumeOptions,
+        file: Arc<dyn File>,
+        superblock: Superblock,
+        recovered: Recovered,
+        condition: Condition,
+    ) -> Result<Self, OpenError> {
+        let Recovered { index, totals, end, last_append_ns, aborts, .. } = recovered;
+        let salt = superblock.salt();
+        let (commands, queue) = sync_channel(options.queue_len);
+        let shared = Arc::new(Shared {
+            id,
+            disk: Arc::clone(disk),
+            options,
+            live: RwLock::new(Live { file, superblock, salt, index, totals, end, last_append_ns }),
+            condition: Mutex::new(condition),
+            upkeep: Mutex::new(()),
+            counters: super::live::Counters::default(),
+        });
+        let mut writer = Writer::new(Arc::clone(&shared));
+        if !aborts.is_empty() {
+            writer.abort(&aborts)?;
+        }
+        let thread = std::thread::Builder::new()
+            .name(format!("volume-{id}"))
+            .stack_size(512 << 10)
+            .spawn(move || writer.run(&queue))?;
+        Ok(Self { shared, commands, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+fn check_superblock(file: &dyn File, cluster: Uuid, id: VolumeId) -> Result<Superblock, OpenError> {
+    let mut bytes = Vec::with_capacity(SUPERBLOCK_BYTES);
+    read_up_to(file, &mut bytes, SUPERBLOCK_BYTES, 0)?;
+    let superblock = Superblock::from_bytes(&bytes)?;
+    if superblock.cluster != cluster {
+        return Err(OpenError::OtherCluster { expected: cluster, found: superblock.cluster });
+    }
+    if superblock.volume != id {
+        return Err(OpenError::OtherVolume { name: id, found: superblock.volume });
+    }
+    Ok(superblock)
+}
+
+fn clear_leftovers(disk: &dyn Disk, id: VolumeId, generation: u64) -> io::Result<()> {
+    for name in disk.list()?.iter().filter(|name| files::is_leftover(name, id, generation)) {
+        tracing::info!(volume = %id, file = %name, "removing what an interrupted task left behind");
+        disk.remove(name)?;
+    }
+    Ok(())
+}
+
+/// The index file, or an empty index where it cannot be used: it is only a cache.
+fn open_index(
+    disk: &dyn Disk,
+    volume_file: &dyn File,
+    superblock: &Superblock,
+    report: &mut OpenReport,
+) -> Result<Sealed, OpenError> {
+    let file = match disk.open(&files::index(superblock.volume, superblock.generation)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sealed::default()),
+        Err(error) => return Err(error.into()),
+    };
+    match Sealed::open(&*file, superblock, volume_file.size_bytes()?) {
+        Ok(sealed) => Ok(sealed),
+        Err(error @ (SealError::Io(_) | SealError::Format(_) | SealError::Stale)) => {
+            tracing::warn!(volume = %superblock.volume, %error, "index file not used: scanning the volume instead");
+            report.index_problem = Some(error.to_string());
+            Ok(Sealed::default())
+        }
+    }
+}
+
+/// Cuts off what is behind the last whole record, and tells how much that was.
+fn cut_torn_end(file: &dyn File, end: u64) -> io::Result<u64> {
+    let torn = file.size_bytes()?.saturating_sub(end);
+    if torn > 0 {
+        file.set_len(end)?;
+    }
+    // What recovery believed must not be lost by the next crash.
+    file.sync()?;
+    Ok(torn)
+}
+
+fn has_mark(disk: &dyn Disk, id: VolumeId) -> io::Result<bool> {
+    Ok(disk.list()?.contains(&files::read_only(id)))
+}

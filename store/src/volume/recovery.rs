@@ -1,0 +1,190 @@
+//! From a file as a crash may have left it to a volume that takes writes.
+//!
+//! The index file says what was durable when it was written; behind that, the volume
+//! itself is scanned. Of what is found there,
+//!
+//! - what a later record calls synced was acknowledged: it counts, and where it cannot
+//!   be read it is reported as damage;
+//! - the rest may be the torn end of writes that nobody was told of. Each record is
+//!   checked in full; a batch that is not whole, and a needle whose body is not, are
+//!   taken back by an abort record, so that no later scan believes them;
+//! - bytes behind the last whole record are cut off. Nothing readable is ever cut.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+
+use super::digest::{Totals, content};
+use super::group::blocks;
+use super::scanner::{Found, Scanner, check_body};
+use crate::format::index::Entry;
+use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
+use crate::format::superblock::SUPERBLOCK_BYTES;
+use crate::format::{NeedleOffset, Salt};
+use crate::id::{Cookie, Key};
+use crate::index::{Index, Sealed};
+use crate::storage::{File, read_up_to};
+
+/// What a volume file was found to hold.
+pub(super) struct Recovered {
+    pub index: Index,
+    pub totals: Totals,
+    /// The end of the last record.
+    pub end: NeedleOffset,
+    pub last_append_ns: u64,
+    /// Bytes that were acknowledged and cannot be read.
+    pub damage: Vec<Range<u64>>,
+    /// Records that were never acknowledged and are not whole; to be taken back.
+    pub aborts: Vec<(Key, Cookie)>,
+    /// Bytes scanned, because the index file did not cover them.
+    pub scanned_bytes: u64,
+}
+
+struct Recovery<'a> {
+    file: &'a dyn File,
+    salt: Salt,
+    found: Recovered,
+    /// What no later record has called synced yet, in the file's order.
+    unproven: VecDeque<Found>,
+    /// Records to be taken back if anything that counts follows them; else they are cut off.
+    doubtful: Vec<(Key, Cookie)>,
+}
+
+/// A record with a whole header, and whether its body is whole too.
+struct Checked {
+    offset: NeedleOffset,
+    header: NeedleHeader,
+    whole: bool,
+}
+
+/// Scans `file` from where `sealed` ends.
+pub(super) fn recover(file: &dyn File, salt: Salt, sealed: Sealed) -> io::Result<Recovered> {
+    let start = sealed.covered_end().bytes().max(SUPERBLOCK_BYTES as u64);
+    let end = file.size_bytes()?;
+    let found = Recovered {
+        totals: sealed.head().map_or_else(Totals::default, Totals::from),
+        last_append_ns: sealed.head().map_or(0, |head| head.last_append_ns),
+        index: Index::new(sealed),
+        end: NeedleOffset::from_bytes(start).unwrap_or_default(),
+        damage: Vec::new(),
+        aborts: Vec::new(),
+        scanned_bytes: end.saturating_sub(start),
+    };
+    let mut recovery =
+        Recovery { file, salt, found, unproven: VecDeque::new(), doubtful: Vec::new() };
+    for found in Scanner::new(file, salt, start..end) {
+        recovery.take(found?)?;
+    }
+    recovery.judge_the_rest()
+}
+
+impl Recovery<'_> {
+    fn take(&mut self, found: Found) -> io::Result<()> {
+        if let Found::Record { header, .. } = &found {
+            self.prove(header.synced_end)?;
+        }
+        self.unproven.push_back(found);
+        Ok(())
+    }
+
+    /// Everything below `synced_end` was acknowledged.
+    fn prove(&mut self, synced_end: NeedleOffset) -> io::Result<()> {
+        while let Some(found) =
+            self.unproven.pop_front_if(|found| found_end(found) <= synced_end.bytes())
+        {
+            match found {
+                Found::Record { offset, header } => self.apply(offset, &header)?,
+                Found::Damage(range) => self.found.damage.push(range),
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides on what may or may not have been acknowledged.
+    fn judge_the_rest(mut self) -> io::Result<Recovered> {
+        let mut batch: Vec<Checked> = Vec::new();
+        for found in std::mem::take(&mut self.unproven) {
+            match found {
+                Found::Damage(_) => self.end_batch(&mut batch)?,
+                Found::Record { offset, header } => {
+                    if !continues(&batch, &header) {
+                        self.end_batch(&mut batch)?;
+                    }
+                    let whole = header.kind != Kind::Data
+                        || check_body(self.file, offset, &header)?.is_ok();
+                    batch.push(Checked { offset, header, whole });
+                }
+            }
+        }
+        self.end_batch(&mut batch)?;
+        Ok(self.found)
+    }
+
+    /// A batch counts if all its members are there and whole; else it never happened.
+    fn end_batch(&mut self, batch: &mut Vec<Checked>) -> io::Result<()> {
+        let complete = batch.iter().all(|member| member.whole)
+            && batch.first().is_some_and(|Checked { header, .. }| {
+                header.batch.index == 0 && usize::from(header.batch.len) == batch.len()
+            });
+        for Checked { offset, header, .. } in batch.drain(..) {
+            if complete {
+                self.found.aborts.append(&mut self.doubtful);
+                self.apply(offset, &header)?;
+            } else {
+                self.doubtful.push((header.key, header.cookie));
+            }
+        }
+        Ok(())
+    }
+
+    /// Does to the index what the record does.
+    fn apply(&mut self, offset: NeedleOffset, header: &NeedleHeader) -> io::Result<()> {
+        let record_bytes = header.record_bytes();
+        self.found.end =
+            NeedleOffset::from_bytes(offset.bytes() + record_bytes).unwrap_or(self.found.end);
+        self.found.last_append_ns = self.found.last_append_ns.max(header.appended_ns);
+        let before = self.found.index.get(header.key);
+        if before.is_some_and(Entry::is_tombstone) {
+            return Ok(()); // A key is used once: nothing comes after its tombstone.
+        }
+        if let Some(old) = before {
+            let content = self.content_at(old)?;
+            self.found.totals.remove(old.record_bytes(), content);
+        }
+        let size_blocks = if header.kind == Kind::Data { blocks(record_bytes) } else { 0 };
+        let entry = Entry { offset, size_blocks };
+        match header.kind {
+            Kind::Data => self.found.totals.add(record_bytes, content(header)),
+            Kind::Tombstone => self.found.totals.tombstones += 1,
+            Kind::Abort => {
+                self.found.index.forget(header.key);
+                return Ok(());
+            }
+        }
+        self.found.index.insert(header.key, entry);
+        Ok(())
+    }
+
+    /// What the needle at `entry` adds to the digest; `None` where its header is damaged.
+    fn content_at(&self, entry: Entry) -> io::Result<Option<u128>> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        read_up_to(self.file, &mut bytes, HEADER_BYTES, entry.offset.bytes())?;
+        let header = NeedleHeader::from_bytes(&bytes, self.salt, entry.offset);
+        Ok(header.ok().map(|header| content(&header)))
+    }
+}
+
+/// Whether `header` is the next member of the batch that `batch` has begun.
+fn continues(batch: &[Checked], header: &NeedleHeader) -> bool {
+    batch.last().is_some_and(|Checked { header: last, .. }| {
+        let next = BatchPlace { index: last.batch.index + 1, len: last.batch.len };
+        header.batch == next && header.appended_ns == last.appended_ns
+    })
+}
+
+fn found_end(found: &Found) -> u64 {
+    match found {
+        Found::Record { offset, header } => offset.bytes() + header.record_bytes(),
+        Found::Damage(range) => range.end,
+    }
+}

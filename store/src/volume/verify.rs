@@ -1,0 +1,154 @@
+//! Reading every byte of a volume and naming what is lost.
+
+use std::io;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use super::compaction::Progress;
+use super::recovery::recover;
+use super::scanner::{Found, Scanner, check_body};
+use crate::format::needle::Kind;
+use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
+use crate::format::{FormatError, Salt};
+use crate::id::{Key, VolumeId};
+use crate::index::{Index, Sealed};
+use crate::storage::{File, read_up_to};
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// The volume.
+    pub volume: VolumeId,
+    /// Live needles whose every byte was read and is right.
+    pub good_needles: u64,
+    /// Bytes of their records.
+    pub good_bytes: u64,
+    /// Bytes of the file up to which was read.
+    pub file_bytes: u64,
+    /// What cannot be read, in the file's order; empty for a healthy volume.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A piece of a volume file that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damaged {
+    /// Where it starts, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size_bytes: u64,
+    /// The live needle that is lost, where that is known; `None` where no live needle is.
+    pub key: Option<Key>,
+    /// What does not match.
+    pub reason: String,
+}
+
+/// Why a volume file could not be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The file could not be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It does not start with a readable superblock.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Somebody asked to stop.
+    #[error("the verification was cancelled")]
+    Cancelled,
+}
+
+/// Verifies a volume file that no store has open, trusting nothing but the file itself.
+pub fn verify_file(file: &dyn File, progress: &Progress) -> Result<VerifyReport, VerifyError> {
+    let superblock = read_superblock(file)?;
+    let recovered = recover(file, superblock.salt(), Sealed::default())?;
+    let range = SUPERBLOCK_BYTES as u64..recovered.end.bytes();
+    let index = |index: &mut dyn FnMut(&Index)| index(&recovered.index);
+    verify(file, superblock.volume, superblock.salt(), range, &index, progress)
+}
+
+/// Reads the superblock of a volume file.
+pub fn read_superblock(file: &dyn File) -> Result<Superblock, VerifyError> {
+    let mut bytes = Vec::with_capacity(SUPERBLOCK_BYTES);
+    read_up_to(file, &mut bytes, SUPERBLOCK_BYTES, 0)?;
+    Ok(Superblock::from_bytes(&bytes)?)
+}
+
+/// Lends the index for a moment. The lock on a running volume's index is not held between.
+pub(super) type LendIndex<'a> = &'a dyn Fn(&mut dyn FnMut(&Index));
+
+/// Verifies the records in `range`.
+pub(super) fn verify(
+    file: &dyn File,
+    volume: VolumeId,
+    salt: Salt,
+    range: Range<u64>,
+    index: LendIndex<'_>,
+    progress: &Progress,
+) -> Result<VerifyReport, VerifyError> {
+    progress.expect(range.end - range.start);
+    let file_bytes = range.end;
+    let mut report =
+        VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
+    for found in Scanner::new(file, salt, range) {
+        let size_bytes = match found? {
+            Found::Damage(damage) => {
+                report.note_damage(&damage, index);
+                damage.end - damage.start
+            }
+            Found::Record { offset, header } => {
+                let size_bytes = header.record_bytes();
+                if header.kind == Kind::Data && is_newest(index, header.key, offset.bytes()) {
+                    match check_body(file, offset, &header)? {
+                        Ok(()) => report.note_good(size_bytes),
+                        Err(reason) => {
+                            report.note_bad(offset.bytes(), size_bytes, Some(header.key), &reason);
+                        }
+                    }
+                }
+                size_bytes
+            }
+        };
+        if !progress.advance(size_bytes) {
+            return Err(VerifyError::Cancelled);
+        }
+    }
+    Ok(report)
+}
+
+fn is_newest(lend: LendIndex<'_>, key: Key, offset: u64) -> bool {
+    let mut newest = false;
+    lend(&mut |index| {
+        newest = index
+            .get(key)
+            .is_some_and(|entry| !entry.is_tombstone() && entry.offset.bytes() == offset);
+    });
+    newest
+}
+
+impl VerifyReport {
+    fn note_good(&mut self, size_bytes: u64) {
+        self.good_needles += 1;
+        self.good_bytes += size_bytes;
+    }
+
+    fn note_bad(&mut self, offset: u64, size_bytes: u64, key: Option<Key>, reason: &FormatError) {
+        self.damaged.push(Damaged { offset, size_bytes, key, reason: reason.to_string() });
+    }
+
+    /// A stretch without readable headers: the index may still know which needles it held.
+    fn note_damage(&mut self, damage: &Range<u64>, lend: LendIndex<'_>) {
+        let mut lost = Vec::new();
+        lend(&mut |index| {
+            let entries = index.entries().filter(|(_, entry)| !entry.is_tombstone());
+            lost.extend(entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes())));
+        });
+        lost.sort_unstable_by_key(|(_, entry)| entry.offset);
+        let reason = FormatError::Checksum { what: "needle header" };
+        if lost.is_empty() {
+            self.note_bad(damage.start, damage.end - damage.start, None, &reason);
+        }
+        for (key, entry) in lost {
+            self.note_bad(entry.offset.bytes(), entry.record_bytes(), Some(key), &reason);
+        }
+    }
+}
