@@ -190,9 +190,8 @@ impl Bytes {
     fn after_crash(&self, rng: &mut impl Rng) -> Vec<u8> {
         let mut bytes = self.durable.clone();
         for change in &self.unsynced {
-            match (change, rng.random_range(0..3)) {
+            match (change, rng.random_range(0..4)) {
                 (_, 0) => {}
-                (Change::SetLen(len), _) => apply(&mut bytes, &Change::SetLen(*len)),
                 (Change::Write(offset, data), 1) => {
                     // Torn: some bytes of it, and the file may be as long as if all had come.
                     let cut = rng.random_range(0..=data.len());
@@ -201,6 +200,14 @@ impl Bytes {
                         apply(&mut bytes, &Change::Write(*offset, vec![0; data.len()]));
                     }
                     apply(&mut bytes, &Change::Write(*offset, torn));
+                }
+                (Change::Write(offset, data), 2) => {
+                    // Some sectors of it, in whatever order the device liked.
+                    let sector = 1 << rng.random_range(6..13);
+                    for (at, piece) in data.chunks(sector).enumerate().filter(|_| rng.random()) {
+                        let place = offset + (at * sector) as u64;
+                        apply(&mut bytes, &Change::Write(place, piece.to_vec()));
+                    }
                 }
                 (whole, _) => apply(&mut bytes, whole),
             }

@@ -546,22 +546,44 @@ fn the_digest_depends_on_content_not_on_order() {
 #[derive(Debug, Clone)]
 enum Step {
     Put(Vec<u64>),
+    /// Batches that wait together, and so share one write and one sync.
+    Burst(Vec<Vec<u64>>),
     Delete(u64),
     Compact,
     Checkpoint,
     Reopen,
 }
 
+fn batch() -> impl Strategy<Value = Vec<u64>> {
+    proptest::collection::btree_set(0..60u64, 1..5).prop_map(|keys| keys.into_iter().collect())
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let key = 0..40u64;
     let step = prop_oneof![
-        6 => proptest::collection::btree_set(key.clone(), 1..5).prop_map(|keys| Step::Put(keys.into_iter().collect())),
-        3 => key.prop_map(Step::Delete),
+        4 => batch().prop_map(Step::Put),
+        3 => proptest::collection::vec(batch(), 2..5).prop_map(Step::Burst),
+        3 => (0..60u64).prop_map(Step::Delete),
         1 => Just(Step::Compact),
         1 => Just(Step::Checkpoint),
         1 => Just(Step::Reopen),
     ];
     proptest::collection::vec(step, 1..25)
+}
+
+/// Puts all batches while the writer is held up, so that they go in as one group.
+fn burst(volume: &Volume, batches: &[Vec<u64>]) -> Vec<Result<(), StoreError>> {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    volume.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
+    let work = Box::new(move |_: &mut Writer| held.recv().unwrap_or_default());
+    volume.commands.send(Command::Exclusive(work)).unwrap();
+    let needles =
+        |keys: &Vec<u64>| keys.iter().map(|&key| needle(key, &content_for(key))).collect();
+    let answers: Vec<_> = batches.iter().map(|keys| volume.put(needles(keys))).collect();
+    drop(hold);
+    answers
+        .into_iter()
+        .map(|answer| answer.and_then(|answer| answer.blocking_recv().unwrap()))
+        .collect()
 }
 
 /// What a client knows of a key.
@@ -573,6 +595,24 @@ enum Known {
     Unsure,
 }
 
+fn note_put(
+    keys: &[u64],
+    result: &Result<(), StoreError>,
+    known: &mut BTreeMap<u64, Known>,
+    doubtful: &mut Vec<Vec<u64>>,
+) {
+    match result {
+        Ok(()) => known.extend(keys.iter().map(|&key| (key, Known::Stored))),
+        Err(StoreError::Conflict { .. }) => {}
+        Err(_) => {
+            let batch: Vec<_> =
+                keys.iter().copied().filter(|key| !known.contains_key(key)).collect();
+            known.extend(batch.iter().map(|&key| (key, Known::Unsure)));
+            doubtful.push(batch);
+        }
+    }
+}
+
 /// Runs `steps` until the power goes, and tells what was acknowledged and which batches were in doubt.
 fn run(disk: &MemoryDisk, steps: &[Step]) -> (BTreeMap<u64, Known>, Vec<Vec<u64>>) {
     let mut known = BTreeMap::new();
@@ -580,16 +620,12 @@ fn run(disk: &MemoryDisk, steps: &[Step]) -> (BTreeMap<u64, Known>, Vec<Vec<u64>
     let Ok((mut volume, _)) = open_with(disk, options()) else { return (known, doubtful) };
     for step in steps {
         match step {
-            Step::Put(keys) => match put(&volume, keys) {
-                Ok(()) => known.extend(keys.iter().map(|&key| (key, Known::Stored))),
-                Err(StoreError::Conflict { .. }) => {}
-                Err(_) => {
-                    let new = keys.iter().copied().filter(|key| !known.contains_key(key));
-                    let batch: Vec<_> = new.collect();
-                    known.extend(batch.iter().map(|&key| (key, Known::Unsure)));
-                    doubtful.push(batch);
+            Step::Put(keys) => note_put(keys, &put(&volume, keys), &mut known, &mut doubtful),
+            Step::Burst(batches) => {
+                for (keys, result) in batches.iter().zip(burst(&volume, batches)) {
+                    note_put(keys, &result, &mut known, &mut doubtful);
                 }
-            },
+            }
             Step::Delete(key) => match delete(&volume, *key) {
                 Ok(_) => _ = known.insert(*key, Known::Deleted),
                 Err(_) if known.get(key) != Some(&Known::Deleted) => {
@@ -629,8 +665,15 @@ fn check(volume: &Volume, known: &BTreeMap<u64, Known>, doubtful: &[Vec<u64>]) {
     }
 }
 
+/// As many histories as `PROPTEST_CASES` says, else what fits into an ordinary test run.
+fn crash_cases() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { config.cases } else { 150 };
+    ProptestConfig { cases, ..config }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(crash_cases())]
 
     /// Any history, the power cut at any step, any of what the disk may then hold: what was
     /// acknowledged is there, what was deleted is gone, batches are whole or absent, and
