@@ -21,6 +21,7 @@
 pub mod error;
 pub mod listen;
 pub mod metrics;
+pub mod ops;
 pub mod request;
 pub mod shutdown;
 
