@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod conditional;
 pub mod error;
 pub mod listen;
 pub mod metrics;
@@ -29,5 +30,6 @@ pub mod shutdown;
 pub use error::ApiError;
 pub use shutdown::Shutdown;
 
+mod random;
 #[cfg(test)]
 mod testing;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::{TRACEPARENT, X_REQUEST_ID};
+use crate::random;
 
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
@@ -21,11 +22,7 @@ pub struct RequestId(Arc<str>);
 impl RequestId {
     /// A new id: 16 random bytes in hex.
     pub fn generate() -> Self {
-        let mut bytes = [0_u8; 16];
-        // An id only has to tell requests apart, so a system without randomness is no reason to
-        // refuse service.
-        let _ = getrandom::fill(&mut bytes);
-        Self(hex(&bytes).into())
+        Self(random::hex::<16>().into())
     }
 
     /// Takes a client's id if it is short and printable.
@@ -52,14 +49,6 @@ impl From<&RequestId> for HeaderValue {
         // Visible ASCII is always a header value.
         Self::try_from(id.as_str()).unwrap_or_else(|_| Self::from_static(""))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A valid W3C `traceparent`: `version-traceid-parentid-flags`.
