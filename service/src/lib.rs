@@ -24,6 +24,7 @@ pub mod error;
 pub mod listen;
 pub mod metrics;
 pub mod ops;
+pub mod range;
 pub mod request;
 pub mod shutdown;
 
