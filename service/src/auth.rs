@@ -66,9 +66,15 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde's own message for a wrong type quotes the value.
-        String::deserialize(deserializer)
-            .map(Self)
-            .map_err(|_| de::Error::custom("a secret must be a text in quotes"))
+        let text = String::deserialize(deserializer)
+            .map_err(|_| de::Error::custom("a secret must be a text in quotes"))?;
+        if text == HIDDEN {
+            // A printed configuration that was put to use would have a token everybody knows.
+            return Err(de::Error::custom(
+                "\"<hidden>\" stands for a secret; write the secret itself",
+            ));
+        }
+        Ok(Self(text))
     }
 }
 
@@ -150,6 +156,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&secret).unwrap(), r#""<hidden>""#);
         let error = serde_json::from_str::<Secret>("4711").unwrap_err().to_string();
         assert!(!error.contains("4711"), "{error}");
+        assert!(serde_json::from_str::<Secret>(r#""<hidden>""#).is_err(), "a printed one is none");
         assert!(secret == Secret::new("s3cret") && secret != Secret::new("other"));
     }
 }

@@ -20,6 +20,7 @@
 
 pub mod auth;
 pub mod conditional;
+pub mod config;
 pub mod error;
 pub mod listen;
 pub mod metrics;
