@@ -23,6 +23,7 @@ pub mod conditional;
 pub mod config;
 pub mod error;
 pub mod listen;
+pub mod logging;
 pub mod metrics;
 pub mod ops;
 pub mod range;
