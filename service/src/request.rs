@@ -28,7 +28,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::EXPECT;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
@@ -39,6 +40,7 @@ pub use context::{Context, RequestId, TraceParent, current, current_id};
 
 use crate::error::{self, ApiError};
 use access::Access;
+use body::lingering;
 
 /// `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -99,7 +101,13 @@ async fn pass(options: &RequestOptions, request: Request, next: Next) -> Respons
         return StatusCode::NO_CONTENT.into_response();
     }
     let idle = options.body_idle_timeout;
-    let answer = next.run(request.map(|body| stall_limited(body, idle)));
+    // HTTP/2 resets one stream; a client that asked first has not begun to send.
+    let linger = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
+    let request = request.map(|body| match stall_limited(body, idle) {
+        body if linger => lingering(body),
+        body => body,
+    });
+    let answer = next.run(request);
     // A panic is our bug; it costs one request, not the connection with its other streams.
     match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(response) => response,

@@ -1,7 +1,9 @@
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::{get, put};
-use tokio::io::AsyncWriteExt as _;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tower::ServiceExt as _;
 
 use super::*;
 use crate::error::ErrorBody;
@@ -132,4 +134,86 @@ async fn requests_are_counted_by_class_and_never_by_path() {
         assert!(text.contains(series), "{series}\n{text}");
     }
     assert!(!text.contains("hello"));
+}
+
+#[tokio::test]
+async fn a_refused_upload_still_learns_why() {
+    let server = server().await;
+    let mut stream = server.connect().await;
+    let body = vec![0_u8; 8 << 20];
+    let head = format!(
+        "POST /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body).await.unwrap();
+    let (status, _, body) = split(&read_all(&mut stream).await);
+    assert_eq!((status, body.contains("NotFound")), (404, true), "{body}");
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_not_told_to_go_on() {
+    let server = server().await;
+    let headers = "Host: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n";
+    assert_eq!(ask(&server, "POST /nowhere", headers).await.0, 404);
+    let mut stream = server.connect().await;
+    let head = format!("PUT /put HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"0123456789").await.unwrap();
+    assert!(read_all(&mut stream).await.ends_with("10"));
+}
+
+#[tokio::test]
+async fn one_line_tells_the_request_without_its_query() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(lines.clone()).with_ansi(false).finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let router = layered(router(), RequestOptions::named("public"));
+    let request = axum::http::Request::get("/hello?token=s3cret")
+        .header("host", "a")
+        .header("x-request-id", "id-1")
+        .body(axum::body::Body::empty());
+    let response = router.oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in [
+        "hayrick::access: served",
+        r#"listener="public""#,
+        "method=GET",
+        r#"path="/hello""#,
+        "request_id=id-1",
+        "status=200",
+        "size_bytes=5",
+        "duration_ms=",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+/// Log lines kept in memory.
+#[derive(Clone, Default)]
+struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
