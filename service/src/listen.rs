@@ -1,0 +1,192 @@
+//! Serving a router on a bound socket, with every wait and every queue bounded.
+//!
+//! [`serve`] speaks HTTP/1.1 and HTTP/2 (prior knowledge), applies the request layer
+//! ([`crate::request`]), and leaves gracefully: on the stop signal it stops accepting, lets
+//! requests in flight finish within [`ListenOptions::drain_timeout`], then closes what is left.
+//!
+//! A client that holds a connection without using it is cut off: before its first request and
+//! between the first byte and the end of a request's head after
+//! [`ListenOptions::header_timeout`], between requests after [`ListenOptions::idle_timeout`], and
+//! when it stops reading an answer after [`ListenOptions::write_stall_timeout`].
+
+mod connection;
+mod watch;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+use metrics::counter;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::Shutdown;
+use crate::request::{self, RequestOptions};
+
+/// Counts connections closed by a limit. Labels: `listener`, `reason`.
+const CUT_OFF: &str = "hayrick_http_connections_cut_off_total";
+/// Connections open now. Label: `listener`.
+const OPEN: &str = "hayrick_http_connections";
+/// Counts the times that accepting had to wait for a connection to end. Label: `listener`.
+const FULL: &str = "hayrick_http_connection_limit_waits_total";
+
+/// Wait after a failed accept, such as too many open files, so as not to spin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+
+/// Limits of one listener.
+#[derive(Debug, Clone)]
+pub struct ListenOptions {
+    /// Limits on each request, and the listener's name in logs and metrics.
+    pub request: RequestOptions,
+    /// Connections at one time; further ones wait in the kernel's queue. Default 10,000.
+    pub max_connections: usize,
+    /// Longest time for the head of a request to arrive. Default 10 s.
+    pub header_timeout: Duration,
+    /// Longest time between two requests on one connection. Default 75 s.
+    pub idle_timeout: Duration,
+    /// Longest time that a client may read nothing of an answer. Default 30 s.
+    pub write_stall_timeout: Duration,
+    /// Longest time for requests in flight to finish after the stop signal. Default 30 s.
+    pub drain_timeout: Duration,
+    /// Most bytes of a request's head, all headers together. Default 64 KiB.
+    pub max_head_bytes: u32,
+}
+
+impl ListenOptions {
+    /// Default limits for the named listener: `public`, `internal`, `admin`.
+    pub fn named(listener: &'static str) -> Self {
+        Self {
+            request: RequestOptions::named(listener),
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_stall_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            max_head_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Whether only this machine can reach the address.
+pub fn is_loopback(address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
+    }
+}
+
+/// Serves `router` on `listener` until `shutdown` is given and the drain is over.
+///
+/// Handlers find the client's address in the extension `axum::extract::ConnectInfo<SocketAddr>`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ListenOptions,
+    shutdown: Shutdown,
+) {
+    let server = Arc::new(Server::new(router, options, shutdown));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = server.shutdown.wait() => break,
+            Some(ended) = connections.join_next() => {
+                report_panic(ended);
+                continue;
+            }
+            accepted = server.accept(&listener) => accepted,
+        };
+        if let Some((stream, peer, permit)) = accepted {
+            let server = Arc::clone(&server);
+            connections.spawn(async move {
+                connection::run(&server, stream, peer).await;
+                drop(permit);
+            });
+        }
+    }
+    drop(listener);
+    server.drain(connections).await;
+}
+
+/// What all connections of one listener share.
+struct Server {
+    router: Router,
+    options: ListenOptions,
+    http: auto::Builder<TokioExecutor>,
+    slots: Arc<Semaphore>,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    fn new(router: Router, options: ListenOptions, shutdown: Shutdown) -> Self {
+        let max_head = usize::try_from(options.max_head_bytes).unwrap_or(usize::MAX);
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        // hyper's own header timeout would also cut idle connections, so `watch` does both.
+        http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_head);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(options.max_head_bytes)
+            .max_concurrent_streams(256);
+        Self {
+            router: request::layered(router, options.request.clone()),
+            slots: Arc::new(Semaphore::new(options.max_connections)),
+            http,
+            options,
+            shutdown,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        self.options.request.listener
+    }
+
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        let permit = self.slot().await?;
+        match listener.accept().await {
+            Ok((stream, peer)) => Some((stream, peer, permit)),
+            Err(error) => {
+                tracing::warn!(listener = self.name(), %error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                None
+            }
+        }
+    }
+
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Some(permit);
+        }
+        counter!(FULL, "listener" => self.name()).increment(1);
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    async fn drain(&self, mut connections: JoinSet<()>) {
+        let (listener, open) = (self.name(), connections.len());
+        tracing::info!(listener, open, "draining");
+        let all_ended = async {
+            while let Some(ended) = connections.join_next().await {
+                report_panic(ended);
+            }
+        };
+        if tokio::time::timeout(self.options.drain_timeout, all_ended).await.is_err() {
+            let cut_off = connections.len();
+            tracing::warn!(listener, cut_off, "drain took too long; closing");
+            connections.shutdown().await;
+        }
+    }
+}
+
+fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

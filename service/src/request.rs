@@ -1,0 +1,119 @@
+//! What happens to every request before a handler sees it and after it answered.
+//!
+//! [`layered`] wraps a router so that each request
+//! - has an id (the client's `X-Request-Id` when it is sane, else a new one), sent back in the
+//!   answer, in error bodies and, by [`crate::client`], to peers; a valid W3C `traceparent`
+//!   travels the same way;
+//! - runs in one span (`listener`, `method`, `path`, `request_id`, `trace_id`), which gets
+//!   `status`, `size_bytes` and `duration_ms` when the last byte of the answer has left; then one
+//!   line is logged under the target `hayrick::access`. Query strings are never logged, as they
+//!   carry tokens;
+//! - is counted (`hayrick_http_requests_total`, `hayrick_http_request_duration_seconds`,
+//!   `hayrick_http_requests_in_flight`) by listener, method and status class;
+//! - is refused when it should not pass a public door: bad `Host`, `CONNECT`, `TRACE`, oversized
+//!   names, headers or URLs;
+//! - gets its errors in the JSON form of [`crate::error`].
+//!
+//! [`crate::listen::serve`] applies the layer itself; call [`layered`] only to test a router
+//! without a socket, and then send a `Host` header.
+
+mod access;
+mod body;
+mod context;
+mod guard;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::EXPECT;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
+use tracing::Instrument as _;
+
+pub use body::{BodyStalled, stall_limited};
+pub use context::{Context, RequestId, TraceParent, current, current_id};
+
+use crate::error::{self, ApiError};
+use access::Access;
+use body::lingering;
+
+/// `X-Request-Id`.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Limits and label of the request layer.
+#[derive(Debug, Clone)]
+pub struct RequestOptions {
+    /// Label of the listener in logs and metrics: `public`, `internal`, `admin`.
+    pub listener: &'static str,
+    /// Longest request target, bytes; longer is answered 414. Default 8 KiB.
+    pub max_uri_bytes: usize,
+    /// Longest single header value, bytes; longer is answered 431. Default 8 KiB.
+    pub max_header_value_bytes: usize,
+    /// Longest silence of a client that sends a body; then its reader gets [`BodyStalled`].
+    /// Default 30 s.
+    pub body_idle_timeout: Duration,
+}
+
+impl RequestOptions {
+    /// Default limits for the named listener.
+    pub fn named(listener: &'static str) -> Self {
+        Self {
+            listener,
+            max_uri_bytes: 8 * 1024,
+            max_header_value_bytes: 8 * 1024,
+            body_idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Wraps a router in the request layer; see the module.
+pub fn layered(router: Router, options: RequestOptions) -> Router {
+    router.layer(middleware::from_fn_with_state(Arc::new(options), around))
+}
+
+async fn around(
+    State(options): State<Arc<RequestOptions>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let context = Context::of(request.headers());
+    let access = Access::start(options.listener, &request, &context);
+    let span = access.span().clone();
+    let id = HeaderValue::from(&context.request_id);
+    let answer = async move { error::in_json_form(pass(&options, request, next).await).await };
+    let mut response = context.scope(answer.instrument(span)).await;
+    response.headers_mut().insert(X_REQUEST_ID, id);
+    access.follow(response)
+}
+
+async fn pass(options: &RequestOptions, request: Request, next: Next) -> Response {
+    if let Err(refused) = guard::check(options, &request) {
+        return refused.into_response();
+    }
+    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let idle = options.body_idle_timeout;
+    // HTTP/2 resets one stream; a client that asked first has not begun to send.
+    let linger = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
+    let request = request.map(|body| match stall_limited(body, idle) {
+        body if linger => lingering(body),
+        body => body,
+    });
+    let answer = next.run(request);
+    // A panic is our bug; it costs one request, not the connection with its other streams.
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => ApiError::internal("the handler panicked").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
