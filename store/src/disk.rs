@@ -1,0 +1,140 @@
+//! A data directory: whose it is, and that nobody else is using it.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::storage::Disk;
+use crate::storage::os::OsDisk;
+
+/// Says whose directory this is.
+const IDENTITY_FILE: &str = "hayrick-disk.json";
+/// Locked for as long as a store uses the directory.
+const LOCK_FILE: &str = "LOCK";
+
+/// A data directory in use by this store.
+pub struct DataDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its files.
+    pub disk: Arc<dyn Disk>,
+    /// Released by the kernel when the process ends, however it ends.
+    _lock: File,
+}
+
+/// Why a data directory is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// A call on it failed.
+    #[error("data directory {path}: {source}")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("data directory {path} is in use by another process: stop that one first, or name another directory")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It belongs to another cluster.
+    #[error("data directory {path} belongs to cluster {found}, this store to cluster {expected}: is the right disk mounted there?")]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The store's cluster.
+        expected: Uuid,
+        /// The directory's cluster.
+        found: Uuid,
+    },
+    /// Its identity file cannot be read.
+    #[error("{path}: {reason}; restore it from a copy, or remove it if you are sure whose volumes these are")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    cluster: Uuid,
+    disk: Uuid,
+}
+
+impl DataDir {
+    /// Takes a directory into use, making it if it is missing.
+    pub fn open(path: &Path, cluster: Uuid) -> Result<Self, DataDirError> {
+        let io = |source| DataDirError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(io)?;
+        let lock = lock(path)?;
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(path));
+        let found = match fs::read(path.join(IDENTITY_FILE)) {
+            Ok(bytes) => parse(path, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => claim(path, cluster).map_err(io)?,
+            Err(error) => return Err(io(error)),
+        };
+        if found.cluster != cluster {
+            let (path, found) = (path.to_owned(), found.cluster);
+            return Err(DataDirError::OtherCluster { path, expected: cluster, found });
+        }
+        tracing::debug!(path = %path.display(), disk = %found.disk, "data directory in use");
+        Ok(Self { path: path.to_owned(), disk, _lock: lock })
+    }
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let io = |source| DataDirError::Io { path: path.to_owned(), source };
+    let file = File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(io)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse { path: path.to_owned() }),
+        Err(error) => Err(io(error.into())),
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Identity, DataDirError> {
+    serde_json::from_slice(bytes).map_err(|error| DataDirError::Identity {
+        path: path.join(IDENTITY_FILE),
+        reason: error.to_string(),
+    })
+}
+
+/// Writes the identity of a new directory: whole, or not at all.
+fn claim(path: &Path, cluster: Uuid) -> io::Result<Identity> {
+    let identity = Identity { cluster, disk: Uuid::new_v4() };
+    let temporary = path.join(format!("{IDENTITY_FILE}.tmp"));
+    fs::write(&temporary, serde_json::to_vec_pretty(&identity)?)?;
+    File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, path.join(IDENTITY_FILE))?;
+    File::open(path)?.sync_all()?;
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_user_and_one_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/disk");
+        let cluster = Uuid::from_u128(1);
+        let first = DataDir::open(&path, cluster).unwrap();
+        assert!(matches!(DataDir::open(&path, cluster), Err(DataDirError::InUse { .. })));
+        drop(first);
+        assert!(DataDir::open(&path, cluster).is_ok());
+        let other = DataDir::open(&path, Uuid::from_u128(2));
+        assert!(matches!(other, Err(DataDirError::OtherCluster { .. })));
+        fs::write(path.join(IDENTITY_FILE), b"{").unwrap();
+        assert!(matches!(DataDir::open(&path, cluster), Err(DataDirError::Identity { .. })));
+    }
+}
