@@ -139,7 +139,6 @@ fn bearer_value(token: &Secret) -> Option<HeaderValue> {
 }
 
 /// A request being put together.
-#[derive(Debug)]
 #[must_use = "a call does nothing before it is sent"]
 pub struct Call<'a> {
     client: &'a Client,
@@ -186,13 +185,13 @@ impl Call<'_> {
     /// Sends the request; the answer's body is a stream, each read of it limited by
     /// [`ClientOptions::body_idle_timeout`].
     pub async fn send(mut self) -> Result<Response<Body>, ClientError> {
-        let (url, limit) = (self.url.clone(), self.timeout.take());
+        let (url, limit) = (shown(&self.url), self.timeout.take());
         limited(&url, limit, self.exchange()).await
     }
 
     /// Sends the request and reads the whole answer, at most `max_bytes` of it.
     pub async fn send_bytes(mut self, max_bytes: usize) -> Result<Bytes, ClientError> {
-        let (url, limit) = (self.url.clone(), self.timeout.take());
+        let (url, limit) = (shown(&self.url), self.timeout.take());
         let whole = async {
             let body = self.exchange().await?.into_body();
             match Limited::new(body, max_bytes).collect().await {
@@ -205,7 +204,7 @@ impl Call<'_> {
 
     /// Sends the request and reads the answer as JSON, at most 64 MiB of it.
     pub async fn send_json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
-        let url = self.url.clone();
+        let url = shown(&self.url);
         let call = self.header(ACCEPT, HeaderValue::from_static("application/json"));
         let bytes = call.send_bytes(MAX_JSON_BYTES).await?;
         serde_json::from_slice(&bytes).map_err(|source| ClientError::Decode { url, source })
@@ -216,6 +215,7 @@ impl Call<'_> {
         let mut request = Request::new(body.map_err(ClientError::Encode)?);
         *request.method_mut() = method;
         *request.uri_mut() = parse_url(&url)?;
+        let url = shown(&url);
         *request.headers_mut() = headers;
         forward_context(request.headers_mut());
         let answer = client.http.request(request).await;
@@ -242,8 +242,13 @@ async fn limited<T>(
     }
 }
 
+/// A URL as errors name it: without its query, which may carry a token.
+fn shown(url: &str) -> String {
+    url.split('?').next().unwrap_or_default().to_owned()
+}
+
 fn parse_url(url: &str) -> Result<Uri, ClientError> {
-    let bad = |reason: String| ClientError::BadUrl { url: url.to_owned(), reason };
+    let bad = |reason: String| ClientError::BadUrl { url: shown(url), reason };
     let uri: Uri =
         url.parse().map_err(|error: axum::http::uri::InvalidUri| bad(error.to_string()))?;
     if uri.scheme_str() != Some("http") || uri.authority().is_none() {

@@ -155,6 +155,15 @@ impl Sources {
         self
     }
 
+    /// The same for a flag that may not have been given.
+    #[must_use]
+    pub fn optional_flag(self, key: impl Into<String>, value: Option<impl Into<Value>>) -> Self {
+        match value {
+            Some(value) => self.flag(key, value),
+            None => self,
+        }
+    }
+
     /// Merges the sources into the caller's type.
     pub fn load<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let mut table = match &self.file {

@@ -10,6 +10,7 @@
 //! when it stops reading an answer after [`ListenOptions::write_stall_timeout`].
 
 mod connection;
+mod limits;
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,10 +20,12 @@ use std::time::Duration;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use metrics::counter;
+use metrics::{counter, describe_counter, describe_gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+
+pub use limits::{LimitError, ListenLimits};
 
 use crate::Shutdown;
 use crate::request::{self, RequestOptions};
@@ -37,7 +40,14 @@ const FULL: &str = "hayrick_http_connection_limit_waits_total";
 /// Wait after a failed accept, such as too many open files, so as not to spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
 
-/// Limits of one listener.
+/// Tells Prometheus what this module's metrics mean.
+pub(crate) fn describe_metrics() {
+    describe_gauge!(OPEN, "Connections open now.");
+    describe_counter!(CUT_OFF, "Connections closed because the client passed a limit.");
+    describe_counter!(FULL, "Times that accepting waited because all connections were in use.");
+}
+
+/// Limits of one listener. No time but `drain_timeout` may be zero; [`ListenLimits`] checks that.
 #[derive(Debug, Clone)]
 pub struct ListenOptions {
     /// Limits on each request, and the listener's name in logs and metrics.
@@ -52,7 +62,8 @@ pub struct ListenOptions {
     pub write_stall_timeout: Duration,
     /// Longest time for requests in flight to finish after the stop signal. Default 30 s.
     pub drain_timeout: Duration,
-    /// Most bytes of a request's head, all headers together. Default 64 KiB.
+    /// Most bytes of a request's head, all headers together; 8 KiB is the least that hyper takes
+    /// and a smaller number counts as that. Default 64 KiB.
     pub max_head_bytes: u32,
 }
 
@@ -122,7 +133,7 @@ struct Server {
 
 impl Server {
     fn new(router: Router, options: ListenOptions, shutdown: Shutdown) -> Self {
-        let max_head = usize::try_from(options.max_head_bytes).unwrap_or(usize::MAX);
+        let max_head = usize::try_from(options.max_head_bytes).unwrap_or(usize::MAX).max(8 * 1024);
         let mut http = auto::Builder::new(TokioExecutor::new());
         // hyper's own header timeout would also cut idle connections, so `watch` does both.
         http.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(max_head);

@@ -7,8 +7,13 @@
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use metrics::gauge;
+use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::{listen, request};
+
+const STARTED: &str = "process_start_time_seconds";
+const BUILD_INFO: &str = "hayrick_build_info";
 
 /// `_seconds` buckets: from a read out of the page cache to the longest deadline.
 pub const SECONDS_BUCKETS: [f64; 16] = [
@@ -62,6 +67,7 @@ fn try_install() -> Result<Metrics, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_bytes".to_owned()), &BYTES_BUCKETS)?
         .install_recorder()?;
+    describe();
     let upkeep = handle.clone();
     // A thread, not a task: recording must not depend on a runtime that may be stopping. Without
     // it the numbers stay right and only memory grows until the next scrape.
@@ -75,6 +81,13 @@ fn try_install() -> Result<Metrics, BuildError> {
         tracing::warn!(%error, "no thread for metrics upkeep");
     }
     Ok(Metrics(handle))
+}
+
+fn describe() {
+    describe_gauge!(STARTED, "When the process started, seconds since 1970.");
+    describe_gauge!(BUILD_INFO, "Always 1; the labels say what runs.");
+    request::describe_metrics();
+    listen::describe_metrics();
 }
 
 impl Metrics {
@@ -94,8 +107,8 @@ impl std::fmt::Debug for Metrics {
 /// `process_start_time_seconds`. Call it once, when the server starts.
 pub fn process_started(version: &'static str, role: &'static str) {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    gauge!("process_start_time_seconds").set(since_epoch.unwrap_or_default().as_secs_f64());
-    gauge!("hayrick_build_info", "version" => version, "role" => role).set(1.0);
+    gauge!(STARTED).set(since_epoch.unwrap_or_default().as_secs_f64());
+    gauge!(BUILD_INFO, "version" => version, "role" => role).set(1.0);
 }
 
 #[cfg(test)]
@@ -110,6 +123,7 @@ mod tests {
         metrics::histogram!("some_size_bytes").record(2000.0);
         let text = install().unwrap().render();
         assert!(text.contains("hayrick_build_info{"), "{text}");
+        assert!(text.contains("# HELP hayrick_build_info Always 1"), "{text}");
         assert!(text.contains("process_start_time_seconds "), "{text}");
         assert!(text.contains(r#"some_wait_seconds_bucket{le="0.005"} 1"#), "{text}");
         assert!(text.contains(r#"some_size_bytes_bucket{le="4096"} 1"#), "{text}");

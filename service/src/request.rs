@@ -39,6 +39,8 @@ pub use body::{BodyStalled, stall_limited};
 pub use context::{Context, RequestId, TraceParent, current, current_id};
 
 use crate::error::{self, ApiError};
+pub(crate) use access::describe_metrics;
+
 use access::Access;
 use body::lingering;
 

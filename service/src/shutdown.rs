@@ -115,4 +115,15 @@ mod tests {
         shutdown.wait().await;
         assert!(shutdown.is_triggered());
     }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn sigterm_gives_it() {
+        let shutdown = Shutdown::on_signals().unwrap();
+        let me = std::process::id().to_string();
+        assert!(
+            std::process::Command::new("kill").args(["-TERM", &me]).status().unwrap().success()
+        );
+        shutdown.wait().await;
+    }
 }

@@ -87,8 +87,9 @@ async fn server_errors_come_in_the_servers_words() {
     assert_eq!((status.status.as_u16(), status.body.error.as_str()), (503, "Unavailable"));
     assert_eq!(status.retry_after, Some(Duration::from_secs(2)));
     assert!(error.to_string().contains("queue full"), "{error}");
-    let head = client.head(server.url("/nowhere")).send().await.unwrap_err();
+    let head = client.head(server.url("/nowhere?token=t0ken")).send().await.unwrap_err();
     assert_eq!(head.status(), Some(StatusCode::NOT_FOUND));
+    assert!(!head.to_string().contains("t0ken"), "{head}");
     let anonymous = Client::new(ClientOptions::default());
     let refused = anonymous.get(server.url("/id")).send().await.unwrap_err();
     assert_eq!(refused.status(), Some(StatusCode::UNAUTHORIZED));
@@ -127,5 +128,5 @@ async fn what_is_too_large_or_no_json_is_said_so() {
 
 #[test]
 fn the_token_is_not_printed() {
-    assert!(!format!("{:?}", client(Duration::from_secs(1)).get("http://a/")).contains("s3cret"));
+    assert!(!format!("{:?}", client(Duration::from_secs(1))).contains("s3cret"));
 }

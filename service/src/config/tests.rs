@@ -69,7 +69,8 @@ fn flags_win_over_environment_over_file() {
             ("PATH", "/bin"),
         ])
         .flag("public.workers", 3)
-        .flag("store.grace", "30d");
+        .optional_flag("store.grace", Some("30d"))
+        .optional_flag("public.open", None::<bool>);
     let settings: Settings = sources.load().unwrap();
     assert_eq!((settings.public.workers, settings.public.open), (3, false));
     assert_eq!(settings.public.listen, "[::1]:9".parse().unwrap());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -20,6 +20,16 @@ const REQUESTS: &str = "hayrick_http_requests_total";
 const DURATION: &str = "hayrick_http_request_duration_seconds";
 /// Requests being served now. Label: `listener`.
 const IN_FLIGHT: &str = "hayrick_http_requests_in_flight";
+
+/// Tells Prometheus what this module's metrics mean.
+pub(crate) fn describe_metrics() {
+    describe_counter!(REQUESTS, "Requests, when their answer has left.");
+    describe_histogram!(
+        DURATION,
+        "Seconds from the head of a request to the last byte of its answer."
+    );
+    describe_gauge!(IN_FLIGHT, "Requests being served now.");
+}
 
 /// Follows one request; tells the log and the metrics when it is dropped.
 pub(super) struct Access {
