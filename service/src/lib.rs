@@ -22,6 +22,7 @@ pub mod auth;
 pub mod client;
 pub mod conditional;
 pub mod config;
+pub mod download;
 pub mod error;
 pub mod listen;
 pub mod logging;

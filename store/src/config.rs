@@ -66,12 +66,12 @@ impl Default for StoreConfig {
         Self {
             disks: Vec::new(),
             durability: DurabilityMode::Sync,
-            sync_interval: Span::new(Duration::from_secs(1)),
+            sync_interval: Span::secs(1),
             volume_size: ByteSize::gib(32),
             min_free: ByteSize::gib(1),
             compact_at_garbage_ratio: 0.3,
             compact_min_garbage: ByteSize::mib(16),
-            tombstone_retention: Span::new(Duration::from_hours(24)),
+            tombstone_retention: Span::secs(24 * 3600),
             upload_memory: ByteSize::mib(256),
             queue_len: 1024,
         }
@@ -127,7 +127,10 @@ impl StoreConfig {
             return Err(problem("queue_len", "must be at least 1"));
         }
         if self.upload_memory.bytes() < 32 << 20 {
-            return Err(problem("upload_memory", "must be at least 32MiB, enough for one large needle"));
+            return Err(problem(
+                "upload_memory",
+                "must be at least 32MiB, enough for one large needle",
+            ));
         }
         let durability = match self.durability {
             DurabilityMode::Sync => Durability::Sync,

@@ -39,13 +39,17 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("data directory {path} is in use by another process: stop that one first, or name another directory")]
+    #[error(
+        "data directory {path} is in use by another process: stop that one first, or name another directory"
+    )]
     InUse {
         /// The directory.
         path: PathBuf,
     },
     /// It belongs to another cluster.
-    #[error("data directory {path} belongs to cluster {found}, this store to cluster {expected}: is the right disk mounted there?")]
+    #[error(
+        "data directory {path} belongs to cluster {found}, this store to cluster {expected}: is the right disk mounted there?"
+    )]
     OtherCluster {
         /// The directory.
         path: PathBuf,
@@ -55,7 +59,9 @@ pub enum DataDirError {
         found: Uuid,
     },
     /// Its identity file cannot be read.
-    #[error("{path}: {reason}; restore it from a copy, or remove it if you are sure whose volumes these are")]
+    #[error(
+        "{path}: {reason}; restore it from a copy, or remove it if you are sure whose volumes these are"
+    )]
     Identity {
         /// The file.
         path: PathBuf,
@@ -79,7 +85,9 @@ impl DataDir {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(path));
         let found = match fs::read(path.join(IDENTITY_FILE)) {
             Ok(bytes) => parse(path, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => claim(path, cluster).map_err(io)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                claim(path, cluster).map_err(io)?
+            }
             Err(error) => return Err(io(error)),
         };
         if found.cluster != cluster {
@@ -93,7 +101,12 @@ impl DataDir {
 
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let io = |source| DataDirError::Io { path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(path.join(LOCK_FILE)).map_err(io)?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(LOCK_FILE))
+        .map_err(io)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse { path: path.to_owned() }),

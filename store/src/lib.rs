@@ -1,12 +1,33 @@
-//! Hayrick's needle format, volumes, index, recovery and compaction, with the store server and its client.
+//! Hayrick's store: volume files full of needles, and the server that keeps them.
+//!
+//! From the bottom up:
+//!
+//! - [`format`]: structs to bytes and back, pure;
+//! - [`storage`]: the little of a file system that volumes need, real and as a double;
+//! - [`index`]: where each key's newest record is;
+//! - [`volume`]: one append-only file with its writer, readers, recovery and compaction;
+//! - [`store`]: data directories full of volumes, and what they do by themselves;
+//! - [`http`]: the store's two HTTP interfaces.
+//!
+//! Everything up to `volume` is synchronous; [`Store`] is the bridge that async callers cross.
 
 pub mod config;
+pub mod disk;
 mod error;
 pub mod format;
+pub mod http;
 pub mod id;
 pub mod index;
+pub mod jobs;
+mod load;
+mod maintenance;
+pub mod status;
 pub mod storage;
+pub mod store;
 pub mod volume;
 
 pub use error::StoreError;
+pub use format::meta::{Chunk, Meta};
 pub use id::{Cookie, Key, NeedleId, VolumeId};
+pub use store::{NeedleReader, Store};
+pub use volume::NewNeedle;

@@ -114,6 +114,17 @@ pub struct VolumeStats {
     pub unsaved_entries: usize,
 }
 
+impl VolumeStats {
+    /// Whether there is no room left for a needle of ordinary size.
+    pub fn is_full(&self) -> bool {
+        let room = writer::put_room(self.limit_bytes).saturating_sub(self.file_bytes);
+        room < NEARLY_FULL_BYTES.min(self.limit_bytes / 16)
+    }
+}
+
+/// A volume with less room for needles than this counts as full.
+const NEARLY_FULL_BYTES: u64 = 32 << 20;
+
 /// A tombstone's record.
 const TOMBSTONE_BYTES: u64 = crate::format::needle::record_bytes(0, 0);
 
@@ -160,6 +171,11 @@ impl Volume {
     /// Finds a needle and checks its cookie. Small needles are read and verified here.
     pub fn open_needle(&self, key: Key, cookie: Cookie) -> Result<StoredNeedle, StoreError> {
         StoredNeedle::open(&self.shared, key, cookie)
+    }
+
+    /// Like [`Volume::open_needle`], but reads no data unless asked for it later.
+    pub fn stat_needle(&self, key: Key, cookie: Cookie) -> Result<StoredNeedle, StoreError> {
+        StoredNeedle::stat(&self.shared, key, cookie)
     }
 
     /// The volume's numbers now.

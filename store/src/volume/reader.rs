@@ -45,11 +45,25 @@ enum ReadError {
 impl StoredNeedle {
     /// Finds the live needle of `key` and checks its cookie.
     pub(super) fn open(shared: &Arc<Shared>, key: Key, cookie: Cookie) -> Result<Self, StoreError> {
+        Self::find(shared, key, cookie, WHOLE_READ_BYTES)
+    }
+
+    /// Like [`StoredNeedle::open`], but reads only what is around the data.
+    pub(super) fn stat(shared: &Arc<Shared>, key: Key, cookie: Cookie) -> Result<Self, StoreError> {
+        Self::find(shared, key, cookie, 0)
+    }
+
+    fn find(
+        shared: &Arc<Shared>,
+        key: Key,
+        cookie: Cookie,
+        whole_read_bytes: u64,
+    ) -> Result<Self, StoreError> {
         let located = shared.locate(key).filter(|located| !located.entry.is_tombstone());
         let located = located.ok_or(StoreError::NotFound)?;
         let offset = located.entry.offset;
-        let read =
-            read_record(&located, key).map_err(|error| shared.read_error(error, key, offset))?;
+        let read = read_record(&located, key, whole_read_bytes)
+            .map_err(|error| shared.read_error(error, key, offset))?;
         let (header, meta, data) = read;
         if header.cookie != cookie {
             return Err(StoreError::NotFound);
@@ -104,9 +118,13 @@ fn slice(data: &Bytes, range: &Range<u64>) -> Bytes {
     data.slice(at(range.start)..at(range.end))
 }
 
-fn read_record(located: &Located, key: Key) -> Result<(NeedleHeader, Meta, Data), ReadError> {
+fn read_record(
+    located: &Located,
+    key: Key,
+    whole_read_bytes: u64,
+) -> Result<(NeedleHeader, Meta, Data), ReadError> {
     let Located { file, salt, entry } = located;
-    if entry.record_bytes() <= WHOLE_READ_BYTES {
+    if entry.record_bytes() <= whole_read_bytes {
         return read_whole(&**file, *salt, key, entry.offset, entry.record_bytes());
     }
     let header = read_header(&**file, *salt, key, entry.offset, entry.record_bytes())?;

@@ -48,6 +48,12 @@ const TOMBSTONE_RESERVE_BYTES: u64 = 64 << 10;
 /// The end of a volume that only tombstones may use, so that deletes go on when it is full.
 const FULL_RESERVE_BYTES: u64 = 4 << 20;
 
+/// How far new needles may fill a volume of `limit_bytes`.
+pub(super) fn put_room(limit_bytes: u64) -> u64 {
+    let limit = limit_bytes.min(MAX_VOLUME_BYTES);
+    limit.saturating_sub(FULL_RESERVE_BYTES.min(limit / 8))
+}
+
 /// The writer's own state.
 pub(super) struct Writer {
     pub shared: Arc<Shared>,
@@ -154,8 +160,7 @@ impl Writer {
         self.shared.check_puts()?;
         let missing = group.missing(&self.shared, needles)?;
         let bytes: u64 = missing.iter().map(|needle| needle.record_bytes()).sum();
-        let limit = self.shared.options.limit_bytes.min(MAX_VOLUME_BYTES);
-        let room = limit.saturating_sub(FULL_RESERVE_BYTES.min(limit / 8));
+        let room = put_room(self.shared.options.limit_bytes);
         self.reserve(group, bytes, room, TOMBSTONE_RESERVE_BYTES)?;
         group.put(&self.shared, &missing)
     }

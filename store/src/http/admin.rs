@@ -1,0 +1,106 @@
+//! What operators ask of a store, on the admin listener.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /store/status` | [`crate::status::StoreStatus`] |
+//! | `POST /store/volumes/{vid}` | 201: an empty volume is there |
+//! | `POST /store/volumes/{vid}/compact` | 202 with the [`JobStatus`] of a new job |
+//! | `POST /store/volumes/{vid}/verify` | 202 with the [`JobStatus`] of a new job |
+//! | `PUT /store/volumes/{vid}/read-only` | 204; the body is `true` or `false` |
+//! | `GET /store/jobs`, `GET /store/jobs/{id}` | [`JobStatus`], how far it has come |
+//! | `DELETE /store/jobs/{id}` | 204: the job was asked to stop |
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use hayrick_service::ApiError;
+
+use super::api_error;
+use crate::id::VolumeId;
+use crate::jobs::{JobKind, JobStatus};
+use crate::status::StoreStatus;
+use crate::store::{Store, blocking};
+
+type Shared = State<Arc<Store>>;
+
+/// The routes of the admin listener.
+pub fn router(store: Arc<Store>) -> Router {
+    Router::new()
+        .route("/store/status", get(status))
+        .route("/store/volumes/{vid}", post(create))
+        .route("/store/volumes/{vid}/compact", post(compact))
+        .route("/store/volumes/{vid}/verify", post(verify))
+        .route("/store/volumes/{vid}/read-only", put(set_read_only))
+        .route("/store/jobs", get(list_jobs))
+        .route("/store/jobs/{id}", get(show_job).delete(cancel_job))
+        .with_state(store)
+}
+
+async fn status(State(store): Shared) -> Json<StoreStatus> {
+    Json(store.status())
+}
+
+async fn create(
+    State(store): Shared,
+    Path(volume): Path<VolumeId>,
+) -> Result<StatusCode, ApiError> {
+    store.create_volume(volume).await.map_err(api_error)?;
+    Ok(StatusCode::CREATED)
+}
+
+async fn compact(
+    store: Shared,
+    volume: Path<VolumeId>,
+) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
+    start(&store, JobKind::Compact, *volume)
+}
+
+async fn verify(
+    store: Shared,
+    volume: Path<VolumeId>,
+) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
+    start(&store, JobKind::Verify, *volume)
+}
+
+fn start(
+    store: &Arc<Store>,
+    kind: JobKind,
+    volume: VolumeId,
+) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
+    store.volume(volume).map_err(api_error)?;
+    let started = store.jobs().start(store, kind, volume);
+    let job =
+        started.map_err(|error| ApiError::conflict(error.to_string()).with_code("JobRunning"))?;
+    Ok((StatusCode::ACCEPTED, Json(job)))
+}
+
+async fn set_read_only(
+    State(store): Shared,
+    Path(volume): Path<VolumeId>,
+    Json(read_only): Json<bool>,
+) -> Result<StatusCode, ApiError> {
+    let volume = store.volume(volume).map_err(api_error)?;
+    let done = blocking(move || volume.set_read_only(read_only)).await;
+    done.and_then(|done| done).map_err(api_error)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_jobs(State(store): Shared) -> Json<Vec<JobStatus>> {
+    Json(store.jobs().list())
+}
+
+async fn show_job(State(store): Shared, Path(id): Path<u64>) -> Result<Json<JobStatus>, ApiError> {
+    store.jobs().get(id).map(Json).ok_or_else(|| no_such_job(id))
+}
+
+async fn cancel_job(State(store): Shared, Path(id): Path<u64>) -> Result<StatusCode, ApiError> {
+    if store.jobs().cancel(id) { Ok(StatusCode::NO_CONTENT) } else { Err(no_such_job(id)) }
+}
+
+fn no_such_job(id: u64) -> ApiError {
+    ApiError::not_found(format!("there is no job {id}; see `hayrick volume jobs`"))
+        .with_code("NoSuchJob")
+}

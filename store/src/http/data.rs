@@ -1,0 +1,173 @@
+//! What proxies ask of a store, on the internal listener.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `PUT /{vid}/{key}/{cookie}` | 201; the body is the data, `Content-Type` its type |
+//! | `POST /{vid}` | 201; the body is a [`super::batch`], stored whole or not at all |
+//! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
+//! | `DELETE /{vid}/{key}/{cookie}` | 204 |
+//! | `GET /status` | [`crate::status::StoreStatus`] |
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::StreamExt as _;
+use hayrick_service::ApiError;
+use hayrick_service::conditional::{ETag, Validators};
+use hayrick_service::download::{Content, respond};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::{api_error, batch};
+use crate::error::StoreError;
+use crate::format::meta::Meta;
+use crate::format::needle::MAX_DATA_BYTES;
+use crate::id::{Cookie, Key, NeedleId, VolumeId};
+use crate::status::StoreStatus;
+use crate::store::{NeedleReader, Store};
+use crate::volume::NewNeedle;
+
+/// The needle's encoded meta in base64url, in answers to GET and HEAD.
+pub const META_HEADER: HeaderName = HeaderName::from_static("x-hayrick-meta");
+
+#[derive(Clone)]
+struct Server {
+    store: Arc<Store>,
+    /// Bytes of uploads that may be in memory, in units of [`MEMORY_UNIT`].
+    memory: Arc<Semaphore>,
+}
+
+/// What the upload memory is counted in: a semaphore counts no further than 2^29.
+const MEMORY_UNIT: usize = 4096;
+
+type Needle = Path<(VolumeId, Key, Cookie)>;
+
+/// The routes of the internal listener.
+pub fn router(store: Arc<Store>) -> Router {
+    let units = store.options().upload_memory_bytes / MEMORY_UNIT as u64;
+    let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+    let server = Server { store, memory: Arc::new(Semaphore::new(units)) };
+    Router::new()
+        .route("/status", get(status))
+        .route("/{vid}", post(put_batch))
+        .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
+        .with_state(server)
+}
+
+async fn status(State(server): State<Server>) -> Json<StoreStatus> {
+    Json(server.store.status())
+}
+
+async fn put(
+    State(server): State<Server>,
+    Path((volume, key, cookie)): Needle,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (data, _memory) = server.collect(&headers, body, MAX_DATA_BYTES as usize).await?;
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let meta =
+        Meta { content_type: content_type.unwrap_or_default().to_owned(), ..Meta::default() };
+    let needle = NewNeedle { key, cookie, meta, data };
+    server.store.put(volume, vec![needle]).await.map_err(api_error)?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+async fn put_batch(
+    State(server): State<Server>,
+    Path(volume): Path<VolumeId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (body, _memory) = server.collect(&headers, body, batch::MAX_BATCH_BYTES).await?;
+    let needles = batch::decode(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    server.store.put(volume, needles).await.map_err(api_error)?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+impl Server {
+    /// Reads a body into memory that is set aside for it first.
+    async fn collect(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), ApiError> {
+        let announced =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let expected: usize = announced.unwrap_or(limit);
+        if expected > limit {
+            return Err(ApiError::too_large(limit as u64));
+        }
+        let units = u32::try_from(expected.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
+        let memory = self.memory.try_acquire_many(units);
+        let memory = memory.map_err(|_| api_error(StoreError::Busy { what: "upload memory" }))?;
+        let mut pieces = body.into_data_stream();
+        let mut data = Vec::with_capacity(announced.unwrap_or(0));
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| ApiError::from_body(&error))?;
+            if data.len() + piece.len() > expected {
+                return Err(ApiError::too_large(limit as u64));
+            }
+            data.extend_from_slice(&piece);
+        }
+        Ok((data.into(), memory))
+    }
+}
+
+async fn read(
+    State(server): State<Server>,
+    Path((volume, key, cookie)): Needle,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = NeedleId::new(volume, key, cookie);
+    let found = match method {
+        Method::HEAD => server.store.stat_needle(id).await,
+        _ => server.store.open_needle(id).await,
+    };
+    let needle = found.map_err(api_error)?;
+    let content = content(&needle)?;
+    Ok(respond(&method, &headers, content, move |range| {
+        needle.clone().stream(range).map(log_error)
+    }))
+}
+
+/// The head of the answer is gone by now, so this is where the error is handled.
+fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, StoreError> {
+    piece.inspect_err(|error| tracing::error!(%error, "answer cut short"))
+}
+
+fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
+    let meta = needle.meta();
+    let octets = HeaderValue::from_static("application/octet-stream");
+    let content_type = match meta.content_type.as_str() {
+        "" => octets,
+        text => HeaderValue::from_str(text).unwrap_or(octets),
+    };
+    let header = needle.stored().header();
+    // A needle never changes, so its checksum and key tell it from every other.
+    let etag = format!("\"{:x}-{:x}\"", header.key.get(), header.body_crc).parse::<ETag>().ok();
+    let mut headers = HeaderMap::new();
+    let encoded = URL_SAFE_NO_PAD.encode(meta.to_bytes().map_err(ApiError::internal)?);
+    headers.insert(META_HEADER, HeaderValue::try_from(encoded).map_err(ApiError::internal)?);
+    let last_modified = Some(needle.stored().appended_at());
+    let validators = Validators { etag, last_modified };
+    Ok(Content { content_type, size_bytes: needle.size(), validators, headers })
+}
+
+async fn delete(
+    State(server): State<Server>,
+    Path((volume, key, cookie)): Needle,
+) -> Result<StatusCode, ApiError> {
+    let existed =
+        server.store.delete(NeedleId::new(volume, key, cookie)).await.map_err(api_error)?;
+    if existed { Ok(StatusCode::NO_CONTENT) } else { Err(api_error(StoreError::NotFound)) }
+}

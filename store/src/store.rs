@@ -1,0 +1,337 @@
+//! A store: data directories full of volumes, and what anyone may ask of them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream;
+use parking_lot::RwLock;
+use uuid::Uuid;
+
+use crate::config::StoreOptions;
+use crate::disk::{DataDir, DataDirError};
+use crate::error::StoreError;
+use crate::format::meta::Meta;
+use crate::id::{Cookie, Key, NeedleId, VolumeId};
+use crate::jobs::Jobs;
+use crate::load::{Slot, load_volumes};
+use crate::maintenance::Maintenance;
+use crate::status::{DiskStatus, StoreStatus, VolumeState, VolumeStatus};
+use crate::storage::Space;
+use crate::volume::{Condition, NewNeedle, StoredNeedle, Volume, WHOLE_READ_BYTES};
+
+/// Uploads above this size are checksummed off the async threads.
+const INLINE_CHECKSUM_BYTES: usize = 256 << 10;
+
+/// An open store. Volume code is synchronous; this is the bridge that async tasks cross.
+pub struct Store {
+    cluster: Uuid,
+    options: StoreOptions,
+    disks: Vec<DataDir>,
+    volumes: RwLock<BTreeMap<VolumeId, Slot>>,
+    jobs: Jobs,
+    maintenance: Maintenance,
+}
+
+impl Store {
+    /// Opens every volume of every data directory, many at a time. A volume that does not
+    /// open is reported in the status and does not stop the others; a data directory that
+    /// cannot be taken into use stops the start.
+    pub fn open(cluster: Uuid, options: StoreOptions) -> Result<Arc<Self>, DataDirError> {
+        let disks = options
+            .disks
+            .iter()
+            .map(|path| DataDir::open(path, cluster))
+            .collect::<Result<Vec<_>, _>>()?;
+        let volumes = load_volumes(&disks, cluster, &options.volume)?;
+        let store = Arc::new(Self {
+            cluster,
+            options,
+            disks,
+            volumes: RwLock::new(volumes),
+            jobs: Jobs::default(),
+            maintenance: Maintenance::default(),
+        });
+        store.maintenance.start(&store);
+        Ok(store)
+    }
+
+    /// Stores needles in one volume: all of them or none, durable when this returns.
+    /// A repeated put of the same needles succeeds.
+    pub async fn put(&self, volume: VolumeId, needles: Vec<NewNeedle>) -> Result<(), StoreError> {
+        let volume = self.volume(volume)?;
+        let bytes: usize = needles.iter().map(|needle| needle.data.len()).sum();
+        let answer = if bytes > INLINE_CHECKSUM_BYTES {
+            blocking(move || volume.put(needles)).await??
+        } else {
+            volume.put(needles)?
+        };
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Finds a needle and checks its cookie. A small one is read and verified on the way.
+    pub async fn open_needle(&self, id: NeedleId) -> Result<NeedleReader, StoreError> {
+        let volume = self.volume(id.volume)?;
+        let needle = blocking(move || volume.open_needle(id.key, id.cookie)).await??;
+        Ok(NeedleReader { needle: Arc::new(needle) })
+    }
+
+    /// Like [`Store::open_needle`], but reads no data: for HEAD.
+    pub async fn stat_needle(&self, id: NeedleId) -> Result<NeedleReader, StoreError> {
+        let volume = self.volume(id.volume)?;
+        let needle = blocking(move || volume.stat_needle(id.key, id.cookie)).await??;
+        Ok(NeedleReader { needle: Arc::new(needle) })
+    }
+
+    /// Deletes a needle, durably, and tells whether there was one.
+    pub async fn delete(&self, id: NeedleId) -> Result<bool, StoreError> {
+        let volume = self.volume(id.volume)?;
+        let answer = blocking(move || volume.delete(id.key, id.cookie)).await??;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// Makes an empty volume on the disk with the most room. One that is there already is a success.
+    pub async fn create_volume(self: &Arc<Self>, id: VolumeId) -> Result<(), StoreError> {
+        let store = Arc::clone(self);
+        blocking(move || store.create_volume_now(id)).await?
+    }
+
+    fn create_volume_now(&self, id: VolumeId) -> Result<(), StoreError> {
+        // Held while the file is made, so that two requests make one volume.
+        let mut volumes = self.volumes.write();
+        match volumes.get(&id) {
+            Some(Slot::Open { .. }) => return Ok(()),
+            Some(Slot::Broken { reason, .. }) => {
+                let reason = format!("it is here, but could not be opened: {reason}").into();
+                return Err(StoreError::Failed { volume: id, reason });
+            }
+            None => {}
+        }
+        let (number, disk) = self.roomiest_disk().ok_or(StoreError::DiskFull(id))?;
+        let io = |error| StoreError::io(id, error);
+        Volume::create(&*disk.disk, self.cluster, id).map_err(io)?;
+        let opened = Volume::open(&disk.disk, self.cluster, id, self.options.volume.clone());
+        let (volume, report) = opened.map_err(|error| io(std::io::Error::other(error)))?;
+        tracing::info!(volume = %id, disk = %disk.path.display(), "volume created");
+        volumes.insert(id, Slot::Open { disk: number, volume: Arc::new(volume), report });
+        Ok(())
+    }
+
+    fn roomiest_disk(&self) -> Option<(usize, &DataDir)> {
+        let room =
+            |(_, disk): &(usize, &DataDir)| disk.disk.space().map_or(0, |space| space.free_bytes);
+        let best = self.disks.iter().enumerate().max_by_key(room)?;
+        (room(&best) > self.options.volume.min_free_bytes).then_some(best)
+    }
+
+    /// The open volume with this id.
+    pub fn volume(&self, id: VolumeId) -> Result<Arc<Volume>, StoreError> {
+        match self.volumes.read().get(&id) {
+            Some(Slot::Open { volume, .. }) => Ok(Arc::clone(volume)),
+            Some(Slot::Broken { reason, .. }) => {
+                let reason = format!("it could not be opened: {reason}").into();
+                Err(StoreError::Failed { volume: id, reason })
+            }
+            None => Err(StoreError::NoVolume(id)),
+        }
+    }
+
+    /// All open volumes.
+    pub fn volumes(&self) -> Vec<Arc<Volume>> {
+        let volumes = self.volumes.read();
+        let open = volumes.values().filter_map(|slot| match slot {
+            Slot::Open { volume, .. } => Some(Arc::clone(volume)),
+            Slot::Broken { .. } => None,
+        });
+        open.collect()
+    }
+
+    /// What the store works by.
+    pub fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Long tasks, running and done.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// The store at this moment.
+    pub fn status(&self) -> StoreStatus {
+        let volumes = self.volumes.read();
+        let disks = self.disks.iter().enumerate().map(|(number, disk)| {
+            let space = disk.disk.space().unwrap_or(Space { total_bytes: 0, free_bytes: 0 });
+            DiskStatus {
+                path: disk.path.display().to_string(),
+                total_bytes: space.total_bytes,
+                free_bytes: space.free_bytes,
+                volumes: volumes.values().filter(|slot| slot.disk() == number).count(),
+                has_room: space.free_bytes > self.options.volume.min_free_bytes,
+            }
+        });
+        StoreStatus {
+            disks: disks.collect(),
+            volumes: volumes.iter().map(|(id, slot)| self.volume_status(*id, slot)).collect(),
+        }
+    }
+
+    fn volume_status(&self, id: VolumeId, slot: &Slot) -> VolumeStatus {
+        let disk = self
+            .disks
+            .get(slot.disk())
+            .map_or(String::new(), |disk| disk.path.display().to_string());
+        match slot {
+            Slot::Broken { reason, .. } => VolumeStatus::unavailable(id, disk, reason.clone()),
+            Slot::Open { volume, report, .. } => VolumeStatus {
+                damaged_ranges: report.damage.len(),
+                ..VolumeStatus::of(volume, disk)
+            },
+        }
+    }
+
+    /// Finishes what is queued, saves every index and lets go of the data directories.
+    pub async fn close(self: Arc<Self>) {
+        // A task that is cut short here is finished by the next start's recovery.
+        let _ = blocking(move || {
+            self.maintenance.stop();
+            self.jobs.cancel_all();
+            let volumes = self.volumes();
+            crate::load::in_parallel(&volumes, |volume| {
+                if let Err(error) = volume.close() {
+                    tracing::warn!(volume = %volume.id(), %error, "index not saved: the next start scans the volume");
+                }
+            });
+        })
+        .await;
+    }
+}
+
+impl VolumeStatus {
+    fn of(volume: &Volume, disk: String) -> Self {
+        let stats = volume.stats();
+        let (state, reason) = match stats.condition {
+            Condition::Writable if stats.is_full() => (VolumeState::Full, None),
+            Condition::Writable => (VolumeState::Writable, None),
+            Condition::ReadOnly => (VolumeState::ReadOnly, None),
+            Condition::DiskFull => (VolumeState::DiskFull, None),
+            Condition::Failed(reason) => (VolumeState::Failed, Some(reason.to_string())),
+        };
+        Self {
+            volume: volume.id(),
+            disk,
+            state,
+            reason,
+            file_bytes: stats.file_bytes,
+            limit_bytes: stats.limit_bytes,
+            live_bytes: stats.totals.live_bytes,
+            live_needles: stats.totals.live_needles,
+            garbage_bytes: stats.garbage_bytes,
+            tombstones: stats.totals.tombstones,
+            digest: stats.totals.digest_exact.then(|| format!("{:032x}", stats.totals.digest)),
+            generation: stats.generation,
+            queue_depth: stats.queued,
+            puts: stats.puts,
+            deletes: stats.deletes,
+            syncs: stats.syncs,
+            failed_reads: stats.failed_reads,
+            damaged_ranges: 0,
+        }
+    }
+
+    fn unavailable(volume: VolumeId, disk: String, reason: String) -> Self {
+        Self {
+            volume,
+            disk,
+            state: VolumeState::Unavailable,
+            reason: Some(reason),
+            file_bytes: 0,
+            limit_bytes: 0,
+            live_bytes: 0,
+            live_needles: 0,
+            garbage_bytes: 0,
+            tombstones: 0,
+            digest: None,
+            generation: 0,
+            queue_depth: 0,
+            puts: 0,
+            deletes: 0,
+            syncs: 0,
+            failed_reads: 0,
+            damaged_ranges: 0,
+        }
+    }
+}
+
+/// A needle that was found. Clones read the same needle.
+#[derive(Clone)]
+pub struct NeedleReader {
+    needle: Arc<StoredNeedle>,
+}
+
+impl NeedleReader {
+    /// What the needle says of itself.
+    pub fn meta(&self) -> &Meta {
+        self.needle.meta()
+    }
+
+    /// Bytes of data.
+    pub fn size(&self) -> u64 {
+        self.needle.size()
+    }
+
+    /// The needle as found in its volume.
+    pub fn stored(&self) -> &StoredNeedle {
+        &self.needle
+    }
+
+    /// The bytes of `range`, all of them verified, in one piece.
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if let Some(bytes) = self.needle.in_memory(&range) {
+            return Ok(bytes);
+        }
+        let needle = Arc::clone(&self.needle);
+        blocking(move || needle.read(&range)).await?
+    }
+
+    /// The bytes of `range` in verified pieces, each read when the one before has been taken.
+    pub fn stream(
+        self,
+        range: Range<u64>,
+    ) -> impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static {
+        stream::try_unfold(range, move |left| {
+            let reader = self.clone();
+            async move {
+                if left.is_empty() {
+                    return Ok(None);
+                }
+                // Pieces end where blocks end, so that no block is read and verified twice.
+                let end = (left.start + 1).next_multiple_of(WHOLE_READ_BYTES).min(left.end);
+                let piece = reader.read(left.start..end).await?;
+                Ok(Some((piece, end..left.end)))
+            }
+        })
+    }
+}
+
+impl NeedleId {
+    /// The id of `key` and `cookie` in `volume`.
+    pub fn new(volume: VolumeId, key: Key, cookie: Cookie) -> Self {
+        Self { volume, key, cookie }
+    }
+}
+
+/// Runs synchronous work where it may block.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "store task ended early");
+        stopping()
+    })
+}
+
+fn stopping() -> StoreError {
+    StoreError::Unavailable { store: "this one".to_owned(), reason: "it is stopping".to_owned() }
+}

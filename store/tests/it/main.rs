@@ -1,0 +1,7 @@
+//! A store as its users meet it: over HTTP, on a real file system.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panic")]
+
+mod rig;
+mod server;
+mod volumes;

@@ -1,0 +1,62 @@
+//! A store in a fresh folder behind real sockets.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hayrick_service::Shutdown;
+use hayrick_service::client::{Client, ClientOptions};
+use hayrick_service::config::ByteSize;
+use hayrick_service::listen::{ListenOptions, serve};
+use hayrick_store::config::StoreConfig;
+use hayrick_store::http::{admin, data};
+use hayrick_store::{Store, VolumeId};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+pub const CLUSTER: Uuid = Uuid::from_u128(7);
+
+pub fn vid(id: u32) -> VolumeId {
+    VolumeId::new(id).unwrap()
+}
+
+/// A configuration with `disks` data directories in `dir`.
+pub fn config(dir: &Path, disks: usize) -> StoreConfig {
+    StoreConfig {
+        disks: (0..disks).map(|number| dir.join(format!("disk{number}"))).collect(),
+        min_free: ByteSize::mib(1),
+        ..StoreConfig::default()
+    }
+}
+
+pub fn open(config: &StoreConfig) -> Arc<Store> {
+    Store::open(CLUSTER, config.check().unwrap()).unwrap()
+}
+
+pub struct Rig {
+    pub store: Arc<Store>,
+    pub client: Client,
+    pub data: String,
+    pub admin: String,
+    shutdown: Shutdown,
+}
+
+impl Rig {
+    pub async fn start(store: Arc<Store>) -> Self {
+        let shutdown = Shutdown::new();
+        let data = listen(data::router(Arc::clone(&store)), "internal", &shutdown).await;
+        let admin = listen(admin::router(Arc::clone(&store)), "admin", &shutdown).await;
+        Self { store, client: Client::new(ClientOptions::default()), data, admin, shutdown }
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.trigger();
+        self.store.close().await;
+    }
+}
+
+async fn listen(router: axum::Router, name: &'static str, shutdown: &Shutdown) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(serve(listener, router, ListenOptions::named(name), shutdown.clone()));
+    url
+}
