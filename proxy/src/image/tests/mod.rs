@@ -7,6 +7,7 @@
 
 mod colors;
 mod hostile;
+mod imager;
 mod make;
 mod orientations;
 mod photos;
