@@ -1,6 +1,6 @@
 //! A store as its users meet it: over HTTP, on a real file system.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panic")]
+#![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 mod rig;
 mod server;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hayrick_store::status::VolumeState;
+use hayrick_store::status::VolumeState::{Unavailable, Writable};
 use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, Store, StoreError};
 
 use crate::rig::{CLUSTER, config, open, vid};
@@ -39,7 +39,6 @@ async fn one_bad_volume_never_stops_the_others() {
     fs::write(&bad, b"no superblock").unwrap();
     let store = open(&config);
     let states: Vec<_> = store.status().volumes.iter().map(|volume| volume.state).collect();
-    use VolumeState::{Unavailable, Writable};
     assert_eq!(states, [Writable, Unavailable, Writable, Writable]);
     assert!(matches!(store.open_needle(id(2, 1)).await, Err(StoreError::Failed { .. })));
     assert!(matches!(store.create_volume(vid(2)).await, Err(StoreError::Failed { .. })));

@@ -1,0 +1,60 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::photos::photo;
+use super::*;
+
+fn options(queue: usize, deadline: Duration) -> PoolOptions {
+    PoolOptions {
+        threads: NonZeroUsize::MIN,
+        queue_limit: NonZeroUsize::new(queue).unwrap(),
+        deadline,
+    }
+}
+
+#[tokio::test]
+async fn pictures_are_made_on_other_threads() {
+    let imager = Imager::start(Settings::default(), PoolOptions::default()).unwrap();
+    let source: Arc<[u8]> = photo("coffee.jpg").into();
+    let suffix = Suffix::parse("120w.webp").unwrap();
+    let output = imager.transform(Arc::clone(&source), suffix.clone()).await.unwrap();
+    assert_eq!((output.width, output.height), (120, 80));
+    assert_eq!(run(&source, "120w.webp"), Ok(output));
+
+    assert_eq!(imager.transform(b"text", suffix.clone()).await, Err(ImageError::NotAnImage));
+    imager.shutdown();
+    assert_eq!(imager.transform(source, suffix).await, Err(ImageError::Stopped));
+}
+
+#[tokio::test]
+async fn a_storm_is_answered_with_busy() {
+    let imager =
+        Arc::new(Imager::start(Settings::default(), options(2, Duration::from_mins(1))).unwrap());
+    let source: Arc<[u8]> = photo("hubble_deep_field.jpg").into();
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let (imager, source) = (Arc::clone(&imager), Arc::clone(&source));
+        requests.spawn(async move { imager.transform(source, Suffix::default()).await });
+    }
+    let results = requests.join_all().await;
+    let busy = results.iter().filter(|result| **result == Err(ImageError::Busy)).count();
+    let done = results.iter().filter(|result| result.is_ok()).count();
+    assert!(busy >= 1 && done >= 2 && busy + done == 12, "{busy} busy, {done} done");
+    assert_eq!((imager.load().queued, imager.load().queue_limit), (0, 2));
+}
+
+#[test]
+fn a_bad_setting_stops_the_start() {
+    let settings = Settings { webp_method: 7, ..Settings::default() };
+    let error = Imager::start(settings, PoolOptions::default()).err().unwrap();
+    assert_eq!(error.to_string(), "`webp_method` is 7, but must be 0 to 6");
+}
+
+#[tokio::test]
+async fn a_late_picture_is_no_picture() {
+    let imager = Imager::start(Settings::default(), options(2, Duration::from_millis(1))).unwrap();
+    let source = photo("astronaut_4000x3000.jpg");
+    let late = imager.transform(source, Suffix::default()).await;
+    assert_eq!(late, Err(ImageError::Timeout));
+}
