@@ -1,1 +1,17 @@
-//! Where Hayrick's volumes and names are: cluster map, placement, keys and the name database.
+//! Where Hayrick's volumes and names are.
+#![forbid(unsafe_code)]
+
+mod access_key;
+mod bucket;
+mod clock;
+mod coordinator;
+mod stores;
+
+pub use access_key::{AccessKey, Secret};
+pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, ObjectName};
+pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
+pub use coordinator::{
+    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, Versioned, Volume,
+    VolumeState,
+};
+pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};
