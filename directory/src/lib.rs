@@ -5,6 +5,7 @@ mod access_key;
 mod bucket;
 mod clock;
 mod coordinator;
+mod names;
 mod stores;
 
 pub use access_key::{AccessKey, Secret};
@@ -13,5 +14,10 @@ pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use coordinator::{
     Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, Versioned, Volume,
     VolumeState,
+};
+pub use names::fjall::{FjallConfig, FjallNames};
+pub use names::{
+    Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
+    MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Remove, Row,
 };
 pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};
