@@ -59,6 +59,11 @@ impl HybridClock {
     pub fn now_ms(&self) -> u64 {
         self.wall.now_ms().min(MAX_MS).max(version_ms(self.last.load(Ordering::Acquire)))
     }
+
+    /// How far versions are ahead of the wall clock, in milliseconds.
+    pub fn ahead_ms(&self) -> u64 {
+        version_ms(self.last.load(Ordering::Acquire)).saturating_sub(self.wall.now_ms())
+    }
 }
 
 impl fmt::Debug for HybridClock {
@@ -104,7 +109,7 @@ mod tests {
     fn a_full_counter_carries_into_the_milliseconds() {
         let clock = HybridClock::new(Arc::new(AtomicU64::new(7)), (7 << 16) | 0xFFFF);
         assert_eq!(clock.next(), 8 << 16);
-        assert_eq!(clock.now_ms(), 8);
+        assert_eq!((clock.now_ms(), clock.ahead_ms()), (8, 1));
     }
 
     #[test]

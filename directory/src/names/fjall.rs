@@ -153,7 +153,7 @@ impl FjallNames {
 
     /// Runs a read on a thread where it may wait for the disk. A read from memory
     /// takes about a microsecond, one from disk milliseconds, and which it will be is
-    /// not known before; the hop to the thread costs some ten microseconds.
+    /// not known before; the hop to the thread costs some tens of microseconds.
     fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Reader) -> Result<T, NamesError> + Send + 'static,
