@@ -229,7 +229,8 @@ impl Directory {
 
     /// Queues the needles of an upload that was not committed for deletion. Needles
     /// that turn out to be committed to the name are left alone, so this may be called
-    /// whenever the outcome of a commit is not known. Durable on return.
+    /// whenever the outcome of a commit is not known; no commit of them may follow. Durable
+    /// on return.
     pub async fn discard(
         &self,
         bucket: &BucketName,

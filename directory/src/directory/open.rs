@@ -1,6 +1,6 @@
 //! Putting a directory together.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -105,7 +105,14 @@ pub(super) fn open_files(
             map.display()
         )));
     }
-    Ok((EmbeddedCoordinator::open(map)?, FjallNames::open(&names, names_config)?))
+    let opened = (EmbeddedCoordinator::open(map)?, FjallNames::open(&names, names_config)?);
+    // What is synced in a folder is lost if the folder itself is.
+    sync_folder(path).and_then(|()| sync_folder(&path.join(".."))).map_err(setup)?;
+    Ok(opened)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Times told to clients and waits for deletion follow the versions until the machine's

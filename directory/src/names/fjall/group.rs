@@ -179,9 +179,9 @@ impl<'a, B: Base> Group<'a, B> {
         self.effects.rows.insert(key, Some(Written { row, value }));
     }
 
-    /// The needles among `old` that the row `new` does not hold, as they would be queued: a change
-    /// of metadata keeps its needles. Nothing is queued yet, so that a change that
-    /// fails leaves nothing of itself behind.
+    /// The needles among `old` that the row `new` does not hold, as they would be queued:
+    /// a change of metadata keeps its needles. Nothing is queued yet, so that a change
+    /// that fails leaves nothing of itself behind.
     fn leaving(
         &self,
         old: &[NeedleId],
