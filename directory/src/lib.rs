@@ -1,1 +1,56 @@
-//! Where Hayrick's volumes and names are: cluster map, placement, keys and the name database.
+//! Where Hayrick's volumes and names are.
+//!
+//! ```text
+//!                      Directory
+//!          assign  ___/    |    \___  commit, lookup, remove, list
+//!                 /        |        \
+//!     placement, keys    reaper     Names ........ fjall
+//!              |    \     |    \___/
+//!            grower  Coordinator ................. one file
+//!                 \_____ Stores ................. the caller's
+//! ```
+//!
+//! An upload takes three steps: [`Directory::assign`] a needle its place, store it on
+//! all replicas, [`Directory::commit`] the name. If the second or third fails,
+//! [`Directory::discard`] what was stored. The needles that a commit replaces, a removal
+//! leaves and a discard names are queued durably, and deleted from the stores in the
+//! background.
+//!
+//! Names, volumes and what the cluster agrees on sit behind the traits [`Names`],
+//! [`Stores`] and [`Coordinator`]; the engines here keep them in one process.
+
+#![forbid(unsafe_code)]
+
+mod access_key;
+mod backoff;
+mod bucket;
+mod clock;
+mod config;
+mod coordinator;
+mod directory;
+mod error;
+mod garbage;
+mod grow;
+mod keys;
+mod names;
+mod placement;
+mod stores;
+#[cfg(test)]
+mod testing;
+
+pub use access_key::{AccessKey, Secret};
+pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, ObjectName};
+pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
+pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
+pub use coordinator::{
+    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, Versioned, Volume,
+    VolumeState,
+};
+pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts};
+pub use error::DirectoryError;
+pub use names::fjall::{FjallConfig, FjallNames};
+pub use names::{
+    Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
+    MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Remove, Row,
+};
+pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};

@@ -1,0 +1,179 @@
+//! What all of a cluster must agree on, and how it is changed.
+//!
+//! Every entry carries a revision, and every change of an existing entry names the
+//! revision it was made from: who lost a race is told so and looks again. The map
+//! is handed out as one snapshot, so no reader ever sees half of a change. Both fit
+//! a coordination service with versioned nodes as well as a file.
+
+mod embedded;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use hayrick_store::VolumeId;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use self::embedded::EmbeddedCoordinator;
+use crate::{AccessKey, Bucket, BucketName, StoreId};
+
+/// What all of a cluster agrees on, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterMap {
+    /// Names the cluster; stores refuse volumes of another.
+    pub cluster_id: Uuid,
+    /// Every volume that may hold needles.
+    pub volumes: BTreeMap<VolumeId, Versioned<Volume>>,
+    /// The buckets.
+    pub buckets: BTreeMap<BucketName, Versioned<Bucket>>,
+    /// The access keys, by their id.
+    pub access_keys: BTreeMap<String, AccessKey>,
+}
+
+/// A value and the revision that a change of it has to name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Versioned<T> {
+    /// Rises with every change of the value.
+    pub revision: u64,
+    /// The value.
+    pub value: T,
+}
+
+/// Where a volume is and what may be done with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// The stores that hold it; never empty.
+    pub replicas: Vec<StoreId>,
+    /// Rises with every change of `replicas`; a store refuses an older one.
+    pub epoch: u64,
+    /// What the cluster lets be done with it.
+    pub state: VolumeState,
+}
+
+/// What the cluster lets be done with a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeState {
+    /// Reads, deletes and, as far as its stores allow, appends.
+    Writable,
+    /// Reads and deletes.
+    ReadOnly,
+}
+
+/// A change's outcome, once it is durable.
+pub type Change<'a, T> = BoxFuture<'a, Result<T, CoordinatorError>>;
+
+/// The keeper of the [`ClusterMap`], of the volume id counter and of key leases.
+///
+/// A change is durable when its future is done, and once begun it is carried through
+/// even if the future is dropped. Ids and keys are never given out twice, whatever
+/// crashes; those given out and not used are lost, which costs nothing.
+pub trait Coordinator: Send + Sync + 'static {
+    /// The map as it is now. Never waits.
+    fn map(&self) -> Arc<ClusterMap>;
+
+    /// Takes the next volume id. Nobody gets it again.
+    fn reserve_volume_id(&self) -> Change<'_, VolumeId>;
+
+    /// Puts a volume with a reserved id on the map: from now on it may hold needles.
+    fn publish_volume(&self, id: VolumeId, volume: Volume) -> Change<'_, ()>;
+
+    /// Changes a volume that still has the revision `expected`; answers the new one.
+    fn update_volume(&self, id: VolumeId, expected: u64, volume: Volume) -> Change<'_, u64>;
+
+    /// Takes the volume's next `count` keys. Nobody gets them again.
+    fn lease_keys(&self, volume: VolumeId, count: u64) -> Change<'_, Range<u64>>;
+
+    /// Makes a bucket.
+    fn create_bucket(&self, bucket: Bucket) -> Change<'_, ()>;
+
+    /// Changes a bucket that still has the revision `expected`; answers the new one.
+    fn update_bucket(&self, expected: u64, bucket: Bucket) -> Change<'_, u64>;
+
+    /// Removes a bucket that still has the revision `expected`, and its access keys.
+    fn remove_bucket(&self, name: &BucketName, expected: u64) -> Change<'_, ()>;
+
+    /// Adds an access key to a bucket that exists.
+    fn add_access_key(&self, key: AccessKey) -> Change<'_, ()>;
+
+    /// Removes an access key.
+    fn remove_access_key(&self, id: &str) -> Change<'_, ()>;
+}
+
+/// Why the coordinator did not do what it was asked. Nothing was changed, except
+/// where said otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// The entry has changed since it was read: look again.
+    #[error("{what} was changed by another (revision {actual}, expected {expected})")]
+    Conflict {
+        /// The entry.
+        what: String,
+        /// The revision named by the change.
+        expected: u64,
+        /// The revision it has.
+        actual: u64,
+    },
+    /// There is such an entry already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// There is no such entry.
+    #[error("{0} does not exist")]
+    Missing(String),
+    /// The change would break a rule of the map: our bug.
+    #[error("not a valid change: {0}")]
+    Invalid(&'static str),
+    /// All ids or keys have been given out.
+    #[error("no {0} are left")]
+    Exhausted(&'static str),
+    /// Another process has the file open.
+    #[error("{} is in use by another process: stop that one first", .0.display())]
+    Locked(PathBuf),
+    /// The file is not what was written.
+    #[error(
+        "cluster map {} is damaged ({reason}); nothing was changed. Put back a copy of it from \
+         a backup: an old one serves, as stores refuse keys that were used since",
+        .path.display()
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file was written by a newer version of this program.
+    #[error(
+        "cluster map {} has format {found}, this version reads up to {supported}: install the \
+         version that wrote it",
+        .path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format it has.
+        found: u32,
+        /// The newest format known here.
+        supported: u32,
+    },
+    /// An earlier change may or may not have reached the disk, so none is taken
+    /// until a restart has read what is there.
+    #[error("the cluster map refuses changes after a failed write, until a restart")]
+    Failed,
+    /// Writing failed. The map is as before.
+    #[error("{action} {}: {source}", .path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}

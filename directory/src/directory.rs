@@ -1,0 +1,289 @@
+//! The directory as the proxy sees it.
+
+mod admin;
+mod background;
+mod open;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hayrick_store::{NeedleId, VolumeId};
+use tokio::sync::{Mutex, Notify};
+
+pub use self::background::Background;
+pub use self::open::Parts;
+use crate::config::DirectoryConfig;
+use crate::garbage::{self, Reaper};
+use crate::grow::Grower;
+use crate::keys::KeyAllocator;
+use crate::placement::Placement;
+use crate::{
+    Bucket, BucketName, Committed, Condition, Coordinator, DirectoryError, Discard, Garbage,
+    HybridClock, ListPage, ListQuery, Names, NamesError, ObjectName, Put, Remove, Row, StoreId,
+    Stores, VolumeState,
+};
+
+/// How long a removal waits for the stores before it leaves the rest to the reaper;
+/// the reaper starts no sooner.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(5);
+/// How many needles a removal deletes itself; those of very large objects are left to
+/// the reaper.
+const REMOVE_AT_ONCE: usize = 64;
+/// An upload that finds no volume has the stores asked again, but no more often.
+const MIN_STEP_GAP: Duration = Duration::from_millis(250);
+
+/// Where volumes and names are. Cheap to clone; clones share everything.
+///
+/// Needs a tokio runtime. [`Directory::spawn_background`] must run beside it: it makes
+/// volumes and deletes garbage.
+#[derive(Clone)]
+pub struct Directory {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    coordinator: Arc<dyn Coordinator>,
+    names: Arc<dyn Names>,
+    stores: Arc<dyn Stores>,
+    clock: Arc<HybridClock>,
+    placement: Arc<Placement>,
+    keys: KeyAllocator,
+    grower: Mutex<Grower>,
+    /// Has the grower look at the stores before its time.
+    grow_soon: Notify,
+    /// Volumes are needed and every store is full.
+    full: Arc<AtomicBool>,
+    /// Held while buckets are made or removed.
+    bucket_admin: Mutex<()>,
+    config: DirectoryConfig,
+}
+
+/// Where a new needle goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Its volume, key and cookie. Never given out before.
+    pub id: NeedleId,
+    /// The stores that must all take it; never empty.
+    pub replicas: Vec<StoreId>,
+    /// The volume's epoch.
+    pub epoch: u64,
+}
+
+/// Where several new needles go: into one volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchAssignment {
+    /// Their volume, keys and cookies.
+    pub ids: Vec<NeedleId>,
+    /// The stores that must all take them; never empty.
+    pub replicas: Vec<StoreId>,
+    /// The volume's epoch.
+    pub epoch: u64,
+}
+
+impl Directory {
+    /// Finds a place for a new needle of `size_bytes`. The needle must not be stored
+    /// anywhere else, and not if any of the replicas does not take it.
+    pub async fn assign(
+        &self,
+        bucket: &Bucket,
+        size_bytes: u64,
+    ) -> Result<Assignment, DirectoryError> {
+        let BatchAssignment { ids, replicas, epoch } =
+            self.assign_many(bucket, 1, size_bytes).await?;
+        let id = ids.first().copied().ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
+        Ok(Assignment { id, replicas, epoch })
+    }
+
+    /// Finds a place in one volume for `count` new needles of `size_bytes` in all.
+    pub async fn assign_many(
+        &self,
+        bucket: &Bucket,
+        count: usize,
+        size_bytes: u64,
+    ) -> Result<BatchAssignment, DirectoryError> {
+        let copies = usize::from(bucket.copies);
+        let mut volume = self.choose(copies, size_bytes);
+        if volume.is_none() {
+            self.grow_now().await;
+            volume = self.choose(copies, size_bytes);
+        }
+        let volume = volume.ok_or_else(|| self.no_volume(size_bytes))?;
+        let map = self.shared.coordinator.map();
+        let entry = map.volumes.get(&volume).map(|entry| &entry.value);
+        let entry = entry.filter(|volume| volume.state == VolumeState::Writable);
+        let entry = entry.ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
+        let (replicas, epoch) = (entry.replicas.clone(), entry.epoch);
+        let ids = self.shared.keys.take(volume, count).await?;
+        Ok(BatchAssignment { ids, replicas, epoch })
+    }
+
+    fn choose(&self, copies: usize, size_bytes: u64) -> Option<VolumeId> {
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.placement.choose(copies, size_bytes, now_ms, rand::random())
+    }
+
+    fn no_volume(&self, size_bytes: u64) -> DirectoryError {
+        if self.shared.full.load(Ordering::Acquire) {
+            DirectoryError::Full
+        } else {
+            DirectoryError::NoWritableVolume { size_bytes }
+        }
+    }
+
+    /// A write to the volume failed on some replica: it is left out for a while, and
+    /// the stores are asked how they are.
+    pub fn report_failed_write(&self, volume: VolumeId) {
+        self.shared.placement.failed(volume, self.shared.clock.now_ms());
+        self.shared.grow_soon.notify_one();
+    }
+
+    /// The stores that hold a volume; empty if it is not on the map.
+    pub fn replicas(&self, volume: VolumeId) -> Vec<StoreId> {
+        let map = self.shared.coordinator.map();
+        map.volumes.get(&volume).map(|entry| entry.value.replicas.clone()).unwrap_or_default()
+    }
+
+    /// A version above all that were given out before.
+    pub fn next_version(&self) -> u64 {
+        self.shared.clock.next()
+    }
+
+    /// Gives a name its row, once its needles are on all replicas. Durable on return;
+    /// the needles of the row it replaces are queued for deletion with it.
+    ///
+    /// After [`DirectoryError::Failed`], and if this future is dropped, it is unknown
+    /// whether the row was set: [`Directory::discard`] finds out.
+    pub async fn commit(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        row: Row,
+        condition: Condition,
+    ) -> Result<Committed, DirectoryError> {
+        let map = self.shared.coordinator.map();
+        if !map.buckets.contains_key(bucket) {
+            return Err(DirectoryError::NoBucket(bucket.clone()));
+        }
+        if let Some(lost) = row.needle_ids().find(|id| !map.volumes.contains_key(&id.volume)) {
+            return Err(DirectoryError::NoVolume(lost.volume));
+        }
+        let due_ms = self.after_grace_ms();
+        let (bucket, name) = (bucket.clone(), name.clone());
+        let put = Put { bucket: bucket.clone(), name, row, condition, due_ms };
+        self.shared.names.put(put).await.map_err(|error| match error {
+            NamesError::BucketClosed => DirectoryError::NoBucket(bucket),
+            error => error.into(),
+        })
+    }
+
+    /// The row of a name.
+    pub async fn lookup(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+    ) -> Result<Option<Row>, DirectoryError> {
+        Ok(self.shared.names.get(bucket, name).await?)
+    }
+
+    /// Removes the row of a name and deletes its needles on every store that can be
+    /// reached; the rest is queued. Answers the row; `None` if there was none.
+    pub async fn remove(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        condition: Condition,
+    ) -> Result<Option<Row>, DirectoryError> {
+        let version = self.next_version();
+        let wait_ms = u64::try_from(REMOVE_DEADLINE.as_millis()).unwrap_or(u64::MAX);
+        let due_ms = self.shared.clock.now_ms().saturating_add(wait_ms);
+        let (bucket, name) = (bucket.clone(), name.clone());
+        let remove = Remove { bucket, name, condition, version, due_ms };
+        let removed = self.shared.names.remove(remove).await?;
+        if let Some(row) = &removed {
+            let queued = row.needle_ids().map(|id| Garbage { id, due_ms });
+            let deletes = self.delete_now(queued.take(REMOVE_AT_ONCE).collect());
+            // What is not done by then is in the queue.
+            drop(tokio::time::timeout(REMOVE_DEADLINE, deletes).await);
+        }
+        Ok(removed)
+    }
+
+    async fn delete_now(&self, queued: Vec<Garbage>) {
+        let map = self.shared.coordinator.map();
+        let mut deleted = Vec::new();
+        for same_volume in queued.chunk_by(|a, b| a.id.volume == b.id.volume) {
+            let volume = same_volume.first().and_then(|first| map.volumes.get(&first.id.volume));
+            if let Some(volume) = volume {
+                let stores = &*self.shared.stores;
+                deleted
+                    .extend(garbage::delete_all(stores, &volume.value.replicas, same_volume).await);
+            }
+        }
+        if !deleted.is_empty() {
+            // Nobody waits for this: a needle left in the queue is deleted once more.
+            let names = Arc::clone(&self.shared.names);
+            tokio::spawn(async move { names.settle(deleted).await });
+        }
+    }
+
+    /// Queues the needles of an upload that was not committed for deletion. Needles
+    /// that turn out to be committed to the name are left alone, so this may be called
+    /// whenever the outcome of a commit is not known; no commit of them may follow. Durable
+    /// on return.
+    pub async fn discard(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        needles: Vec<NeedleId>,
+    ) -> Result<(), DirectoryError> {
+        // A replica that was given up may still be storing its needle.
+        let due_ms = self.after_grace_ms();
+        let (bucket, name) = (bucket.clone(), name.clone());
+        self.shared.names.discard(Discard { bucket, name, needles, due_ms }).await?;
+        Ok(())
+    }
+
+    /// One page of a bucket's objects.
+    pub async fn list(
+        &self,
+        bucket: &BucketName,
+        query: ListQuery,
+    ) -> Result<ListPage, DirectoryError> {
+        if !self.shared.coordinator.map().buckets.contains_key(bucket) {
+            return Err(DirectoryError::NoBucket(bucket.clone()));
+        }
+        Ok(self.shared.names.list(bucket, query).await?)
+    }
+
+    fn after_grace_ms(&self) -> u64 {
+        self.shared.clock.now_ms().saturating_add(self.shared.config.garbage.grace_ms)
+    }
+
+    /// How many needles wait to be deleted.
+    pub fn garbage_len(&self) -> u64 {
+        self.shared.names.garbage_len()
+    }
+
+    /// Has the stores asked and volumes made, unless that was done just now.
+    async fn grow_now(&self) {
+        let mut grower = self.shared.grower.lock().await;
+        if grower.idle_for().is_none_or(|idle| idle >= MIN_STEP_GAP) {
+            grower.step().await;
+        }
+    }
+
+    fn reaper(&self) -> Reaper {
+        let shared = &self.shared;
+        Reaper::new(
+            Arc::clone(&shared.names),
+            Arc::clone(&shared.coordinator),
+            Arc::clone(&shared.stores),
+            Arc::clone(&shared.clock),
+            &shared.config.garbage,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Buckets, access keys and volumes, as an operator manages them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hayrick_store::VolumeId;
+
+use super::Directory;
+use crate::{
+    Access, AccessKey, Bucket, BucketName, ClusterMap, CoordinatorError, DirectoryError,
+    NamesError, StoreId, Volume, VolumeState,
+};
+
+impl Directory {
+    /// The cluster map as it is now.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.shared.coordinator.map()
+    }
+
+    /// The stores of the cluster.
+    pub fn stores(&self) -> Vec<StoreId> {
+        self.shared.stores.ids()
+    }
+
+    /// A bucket by its name.
+    pub fn bucket(&self, name: &BucketName) -> Option<Bucket> {
+        self.map().buckets.get(name).map(|entry| entry.value.clone())
+    }
+
+    /// All buckets, by name.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        self.map().buckets.values().map(|entry| entry.value.clone()).collect()
+    }
+
+    /// Makes a bucket, and the volumes it needs.
+    pub async fn create_bucket(
+        &self,
+        name: BucketName,
+        read: Access,
+        write: Access,
+        copies: u8,
+    ) -> Result<Bucket, DirectoryError> {
+        let stores = self.shared.stores.ids().len();
+        if usize::from(copies) > stores {
+            return Err(DirectoryError::NotEnoughStores { copies, stores });
+        }
+        let created_ms = self.shared.clock.now_ms();
+        let bucket = Bucket { name, read, write, copies, created_ms };
+        let this = self.clone();
+        self.carried_through(async move {
+            let _admin = this.shared.bucket_admin.lock().await;
+            this.shared.names.reopen_bucket(&bucket.name).await?;
+            let created = this.shared.coordinator.create_bucket(bucket.clone()).await;
+            created.map_err(|error| match error {
+                CoordinatorError::Exists(_) => DirectoryError::BucketExists(bucket.name.clone()),
+                error => error.into(),
+            })?;
+            this.shared.grower.lock().await.step().await;
+            Ok(bucket)
+        })
+        .await
+    }
+
+    /// Changes who may read and write a bucket.
+    pub async fn set_access(
+        &self,
+        name: &BucketName,
+        read: Access,
+        write: Access,
+    ) -> Result<Bucket, DirectoryError> {
+        let map = self.map();
+        let entry = map.buckets.get(name).ok_or_else(|| no_bucket(name))?;
+        let bucket = Bucket { read, write, ..entry.value.clone() };
+        let updated = self.shared.coordinator.update_bucket(entry.revision, bucket.clone()).await;
+        updated.map_err(|error| missing_bucket(error, name))?;
+        Ok(bucket)
+    }
+
+    /// Removes an empty bucket and its access keys.
+    pub async fn remove_bucket(&self, name: &BucketName) -> Result<(), DirectoryError> {
+        let (this, name) = (self.clone(), name.clone());
+        self.carried_through(async move {
+            let _admin = this.shared.bucket_admin.lock().await;
+            let map = this.map();
+            let revision = map.buckets.get(&name).ok_or_else(|| no_bucket(&name))?.revision;
+            // From here on no upload gets in, so what is empty now stays empty.
+            this.shared.names.close_bucket(&name).await.map_err(|error| match error {
+                NamesError::BucketNotEmpty => DirectoryError::BucketNotEmpty(name.clone()),
+                error => error.into(),
+            })?;
+            let removed = this.shared.coordinator.remove_bucket(&name, revision).await;
+            if removed.is_err() {
+                this.shared.names.reopen_bucket(&name).await?;
+            }
+            removed.map_err(|error| missing_bucket(error, &name))
+        })
+        .await
+    }
+
+    /// Makes an access key for a bucket.
+    pub async fn create_access_key(
+        &self,
+        bucket: &BucketName,
+    ) -> Result<AccessKey, DirectoryError> {
+        let key = AccessKey::generate(bucket.clone(), self.shared.clock.now_ms())?;
+        let added = self.shared.coordinator.add_access_key(key.clone()).await;
+        added.map_err(|error| missing_bucket(error, bucket))?;
+        Ok(key)
+    }
+
+    /// An access key by its id.
+    pub fn access_key(&self, id: &str) -> Option<AccessKey> {
+        self.map().access_keys.get(id).cloned()
+    }
+
+    /// The access keys of a bucket.
+    pub fn access_keys(&self, bucket: &BucketName) -> Result<Vec<AccessKey>, DirectoryError> {
+        let map = self.map();
+        if !map.buckets.contains_key(bucket) {
+            return Err(no_bucket(bucket));
+        }
+        Ok(map.access_keys.values().filter(|key| key.bucket == *bucket).cloned().collect())
+    }
+
+    /// Removes an access key. Tokens signed with it open nothing from now on.
+    pub async fn remove_access_key(&self, id: &str) -> Result<(), DirectoryError> {
+        let removed = self.shared.coordinator.remove_access_key(id).await;
+        removed.map_err(|error| match error {
+            CoordinatorError::Missing(_) => DirectoryError::NoAccessKey(id.to_owned()),
+            error => error.into(),
+        })
+    }
+
+    /// Lets a volume take new needles, or stops it from doing so.
+    pub async fn set_volume_state(
+        &self,
+        id: VolumeId,
+        state: VolumeState,
+    ) -> Result<(), DirectoryError> {
+        let map = self.map();
+        let entry = map.volumes.get(&id).ok_or(DirectoryError::NoVolume(id))?;
+        let volume = Volume { state, ..entry.value.clone() };
+        self.shared.coordinator.update_volume(id, entry.revision, volume).await?;
+        self.shared.placement.remove(id);
+        self.shared.grow_soon.notify_one();
+        Ok(())
+    }
+
+    /// Runs a change of several steps to its end, even if the caller goes away.
+    async fn carried_through<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, DirectoryError>> + Send + 'static,
+    ) -> Result<T, DirectoryError> {
+        tokio::spawn(change).await.unwrap_or(Err(DirectoryError::Failed))
+    }
+}
+
+fn no_bucket(name: &BucketName) -> DirectoryError {
+    DirectoryError::NoBucket(name.clone())
+}
+
+fn missing_bucket(error: CoordinatorError, name: &BucketName) -> DirectoryError {
+    match error {
+        CoordinatorError::Missing(_) => no_bucket(name),
+        error => error.into(),
+    }
+}

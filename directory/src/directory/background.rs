@@ -1,0 +1,60 @@
+//! What the directory does by itself.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Directory;
+use crate::garbage::Step;
+
+/// The directory's background work. It ends when the token it was given is cancelled.
+#[must_use = "wait for it when stopping"]
+pub struct Background {
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Background {
+    /// Waits for the work to end; each task ends its present step.
+    pub async fn finished(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "background task of the directory died");
+            }
+        }
+    }
+}
+
+impl Directory {
+    /// Starts making volumes and deleting garbage, until `stop` is cancelled.
+    pub fn spawn_background(&self, stop: &CancellationToken) -> Background {
+        let grow = tokio::spawn(self.clone().grow_until(stop.clone()));
+        let reap = tokio::spawn(self.clone().reap_until(stop.clone()));
+        Background { tasks: [grow, reap] }
+    }
+
+    async fn grow_until(self, stop: CancellationToken) {
+        let interval = Duration::from_millis(self.shared.config.growth.interval_ms);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+                () = self.shared.grow_soon.notified() => {}
+            }
+            self.shared.grower.lock().await.step().await;
+        }
+    }
+
+    async fn reap_until(self, stop: CancellationToken) {
+        let interval = Duration::from_millis(self.shared.config.garbage.interval_ms);
+        let mut reaper = self.reaper();
+        while !stop.is_cancelled() {
+            if reaper.step().await == Step::Idle {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(interval) => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Putting a directory together.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::{Mutex, Notify};
+
+use super::{Directory, Shared};
+use crate::grow::Grower;
+use crate::keys::KeyAllocator;
+use crate::placement::Placement;
+use crate::{
+    Coordinator, DirectoryConfig, DirectoryError, EmbeddedCoordinator, FjallConfig, FjallNames,
+    HybridClock, Names, Stores, SystemClock,
+};
+
+/// Versions this far ahead of the machine's clock are worth a warning.
+const MAX_AHEAD_MS: u64 = 60_000;
+
+/// What a directory is put together from.
+pub struct Parts {
+    /// What the cluster agrees on.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// The name database.
+    pub names: Arc<dyn Names>,
+    /// The stores.
+    pub stores: Arc<dyn Stores>,
+    /// The clock; it is set above the versions in the name database.
+    pub clock: HybridClock,
+    /// The settings; those of an embedded name database are not looked at.
+    pub config: DirectoryConfig,
+}
+
+impl Directory {
+    /// Puts a directory together, asks the stores how they are, and makes the volumes
+    /// that are missing.
+    pub async fn new(parts: Parts) -> Result<Self, DirectoryError> {
+        let Parts { coordinator, names, stores, clock, config } = parts;
+        config.check()?;
+        clock.observe(names.last_version());
+        warn_if_ahead(&clock);
+        let placement = Arc::new(Placement::default());
+        let full = Arc::new(AtomicBool::new(false));
+        let grower = Grower::new(
+            Arc::clone(&coordinator),
+            Arc::clone(&stores),
+            Arc::clone(&placement),
+            Arc::clone(&full),
+            config.growth.clone(),
+        );
+        let shared = Shared {
+            keys: KeyAllocator::new(Arc::clone(&coordinator), config.lease_keys),
+            coordinator,
+            names,
+            stores,
+            clock: Arc::new(clock),
+            placement,
+            grower: Mutex::new(grower),
+            grow_soon: Notify::new(),
+            full,
+            bucket_admin: Mutex::new(()),
+            config,
+        };
+        let directory = Self { shared: Arc::new(shared) };
+        directory.grow_now().await;
+        Ok(directory)
+    }
+
+    /// Opens the directory of a cluster in one process, with all its data in the
+    /// folder `path`, or makes one.
+    pub async fn open_embedded(
+        path: &Path,
+        stores: Arc<dyn Stores>,
+        config: DirectoryConfig,
+    ) -> Result<Self, DirectoryError> {
+        config.check()?;
+        let (path, names_config) = (path.to_owned(), config.names.clone());
+        let opened = tokio::task::spawn_blocking(move || open_files(&path, &names_config)).await;
+        let (coordinator, names) =
+            opened.unwrap_or_else(|error| Err(DirectoryError::Setup(error.to_string())))?;
+        let (coordinator, names) = (Arc::new(coordinator), Arc::new(names));
+        let clock = HybridClock::new(SystemClock, 0);
+        Self::new(Parts { coordinator, names, stores, clock, config }).await
+    }
+}
+
+pub(super) fn open_files(
+    path: &Path,
+    names_config: &FjallConfig,
+) -> Result<(EmbeddedCoordinator, FjallNames), DirectoryError> {
+    let setup = |error: io::Error| {
+        DirectoryError::Setup(format!("directory folder {}: {error}", path.display()))
+    };
+    // Only the owner may look in: the access keys and all names are there.
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(setup)?;
+    let (map, names) = (path.join("cluster.json"), path.join("names"));
+    if names.try_exists().map_err(setup)? && !map.try_exists().map_err(setup)? {
+        // A new map would begin a new cluster, whose volume ids are taken already.
+        return Err(DirectoryError::Setup(format!(
+            "{} is missing though there are names beside it: put it back from a backup",
+            map.display()
+        )));
+    }
+    let opened = (EmbeddedCoordinator::open(map)?, FjallNames::open(&names, names_config)?);
+    // What is synced in a folder is lost if the folder itself is.
+    sync_folder(path).and_then(|()| sync_folder(&path.join(".."))).map_err(setup)?;
+    Ok(opened)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Times told to clients and waits for deletion follow the versions until the machine's
+/// clock has caught up.
+fn warn_if_ahead(clock: &HybridClock) {
+    let ahead_ms = clock.ahead_ms();
+    if ahead_ms > MAX_AHEAD_MS {
+        tracing::warn!(ahead_ms, "the stored versions are ahead of this machine's clock");
+    }
+}

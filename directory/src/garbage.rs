@@ -1,0 +1,140 @@
+//! The reaper: deletes queued needles from the stores, in the background.
+//!
+//! A needle leaves the queue only when every replica has confirmed its deletion, so
+//! whatever fails or crashes between is done again; deleting twice is harmless.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use futures::{FutureExt, future};
+use hayrick_store::VolumeId;
+
+use crate::backoff::Backoff;
+use crate::config::GarbageConfig;
+use crate::{Coordinator, Garbage, HybridClock, Names, NamesError, StoreId, Stores};
+
+/// How many needles are being deleted at once.
+const CONCURRENT_DELETES: usize = 16;
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There may be more to do at once.
+    More,
+    /// Nothing is due.
+    Idle,
+}
+
+/// Deletes due needles, volume by volume.
+pub(crate) struct Reaper {
+    names: Arc<dyn Names>,
+    coordinator: Arc<dyn Coordinator>,
+    stores: Arc<dyn Stores>,
+    clock: Arc<HybridClock>,
+    batch_needles: usize,
+    /// Volumes still to be looked at in this round.
+    round: VecDeque<VolumeId>,
+    backoff: Backoff<VolumeId>,
+}
+
+impl Reaper {
+    pub(crate) fn new(
+        names: Arc<dyn Names>,
+        coordinator: Arc<dyn Coordinator>,
+        stores: Arc<dyn Stores>,
+        clock: Arc<HybridClock>,
+        config: &GarbageConfig,
+    ) -> Self {
+        let backoff = Backoff::new(
+            Duration::from_millis(config.min_backoff_ms),
+            Duration::from_millis(config.max_backoff_ms),
+        );
+        let (batch_needles, round) = (config.batch_needles, VecDeque::new());
+        Self { names, coordinator, stores, clock, batch_needles, round, backoff }
+    }
+
+    /// One batch of one volume.
+    pub(crate) async fn step(&mut self) -> Step {
+        metrics::gauge!("hayrick_garbage_needles").set(to_f64(self.names.garbage_len()));
+        match self.try_step().await {
+            Ok(step) => step,
+            Err(error) => {
+                tracing::warn!(%error, "garbage queue not read or written");
+                Step::Idle
+            }
+        }
+    }
+
+    async fn try_step(&mut self) -> Result<Step, NamesError> {
+        let now_ms = self.clock.now_ms();
+        if self.round.is_empty() {
+            let due = self.names.due_volumes(now_ms).await?;
+            self.round = due.into_iter().filter(|volume| !self.backoff.waits(volume)).collect();
+        }
+        let Some(volume) = self.round.pop_front() else { return Ok(Step::Idle) };
+        let due = self.names.due_in(volume, now_ms, self.batch_needles).await?;
+        let map = self.coordinator.map();
+        let Some(known) = map.volumes.get(&volume) else {
+            // The map may be an old copy; the needles are still somewhere.
+            tracing::error!(%volume, needles = due.len(), "garbage in a volume not on the map");
+            self.backoff.failed(volume);
+            return Ok(Step::More);
+        };
+        let deleted = delete_all(&*self.stores, &known.value.replicas, &due).await;
+        metrics::counter!("hayrick_garbage_deleted_total").increment(count(deleted.len()));
+        if deleted.len() == due.len() {
+            self.backoff.succeeded(&volume);
+        } else {
+            let failed = due.len() - deleted.len();
+            metrics::counter!("hayrick_garbage_failures_total").increment(count(failed));
+            tracing::warn!(%volume, needles = failed, "needles not deleted, kept for later");
+            self.backoff.failed(volume);
+        }
+        if !deleted.is_empty() {
+            self.names.settle(deleted).await?;
+        }
+        Ok(Step::More)
+    }
+}
+
+/// Deletes needles of one volume; answers those that every replica confirmed.
+pub(crate) async fn delete_all(
+    stores: &dyn Stores,
+    replicas: &[StoreId],
+    needles: &[Garbage],
+) -> Vec<Garbage> {
+    // Boxed, as the compiler does not see that borrowing futures in a stream are `Send`.
+    let deletes = needles.iter().map(|garbage| delete(stores, replicas, *garbage).boxed());
+    let deletes = stream::iter(deletes.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_DELETES);
+    deletes.filter_map(future::ready).collect().await
+}
+
+/// Deletes a needle on every replica that can be reached, whichever fail; answers it
+/// if none did.
+async fn delete(stores: &dyn Stores, replicas: &[StoreId], garbage: Garbage) -> Option<Garbage> {
+    let answers = replicas.iter().map(|store| stores.delete(store, garbage.id));
+    let answers = future::join_all(answers).await;
+    let mut deleted = !replicas.is_empty();
+    for (store, answer) in replicas.iter().zip(answers) {
+        if let Err(error) = answer {
+            tracing::debug!(needle = %garbage.id, %store, %error, "needle not deleted");
+            deleted = false;
+        }
+    }
+    deleted.then_some(garbage)
+}
+
+fn count(needles: usize) -> u64 {
+    u64::try_from(needles).unwrap_or(u64::MAX)
+}
+
+/// A gauge holds a float; beyond 2^53 needles its last digits do not matter.
+#[expect(clippy::cast_precision_loss, reason = "only shown")]
+fn to_f64(needles: u64) -> f64 {
+    needles as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! What every engine of the name database must do, told as tests over the trait.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hayrick_store::{Cookie, Key, NeedleId, VolumeId};
+
+use super::{
+    Committed, Condition, Discard, Garbage, ListQuery, Names, NamesError, NeedleRef, Put, Remove,
+    Row,
+};
+use crate::{BucketName, ObjectName};
+
+/// Runs all of them, each on an empty database.
+pub(super) async fn run<N: Names>(open: impl Fn() -> N) {
+    a_row_is_set_replaced_and_removed(&open()).await;
+    conditions_are_checked(&open()).await;
+    an_older_version_never_replaces_a_newer(&open()).await;
+    a_put_may_be_repeated(&open()).await;
+    a_kept_needle_is_not_queued(&open()).await;
+    discarding_spares_what_is_in_use(&open()).await;
+    garbage_is_due_in_order_and_settled(&open()).await;
+    a_closed_bucket_takes_no_puts(&open()).await;
+    a_row_too_large_is_refused(&open()).await;
+    one_of_many_creates(open()).await;
+    listings_agree_with_a_model(&open()).await;
+}
+
+pub(super) fn bucket() -> BucketName {
+    "photos".parse().unwrap()
+}
+
+pub(super) fn name(name: &str) -> ObjectName {
+    name.parse().unwrap()
+}
+
+pub(super) fn needle(volume: u32, key: u64) -> NeedleId {
+    NeedleId { volume: VolumeId::new(volume).unwrap(), key: Key::new(key), cookie: Cookie::new(9) }
+}
+
+/// A row of one needle, whose key is the version.
+pub(super) fn row(version: u64) -> Row {
+    let needles = vec![NeedleRef { id: needle(1, version), size_bytes: 3 }];
+    Row { version, size_bytes: 3, needles, ..Row::default() }
+}
+
+pub(super) fn put(object: &str, row: Row, condition: Condition) -> Put {
+    Put { bucket: bucket(), name: name(object), row, condition, due_ms: 100 }
+}
+
+pub(super) fn remove(object: &str, version: u64, condition: Condition) -> Remove {
+    Remove { bucket: bucket(), name: name(object), condition, version, due_ms: 100 }
+}
+
+/// The keys queued in volume 1, due or not.
+pub(super) async fn queued(names: &impl Names) -> Vec<u64> {
+    let due = names.due_in(VolumeId::new(1).unwrap(), u64::MAX, 1_000).await.unwrap();
+    assert_eq!(names.garbage_len(), due.len() as u64);
+    due.iter().map(|garbage| garbage.id.key.get()).collect()
+}
+
+async fn a_row_is_set_replaced_and_removed(names: &impl Names) {
+    assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), None);
+    let created = names.put(put("a", row(1), Condition::None)).await.unwrap();
+    assert_eq!(created, Committed::Created);
+    assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), Some(row(1)));
+    assert_eq!(names.get(&"other".parse().unwrap(), &name("a")).await.unwrap(), None);
+    let replaced = names.put(put("a", row(2), Condition::None)).await.unwrap();
+    assert_eq!(replaced, Committed::Replaced(row(1)));
+    assert_eq!(queued(names).await, [1]);
+    let removed = names.remove(remove("a", 3, Condition::None)).await.unwrap();
+    assert_eq!(removed, Some(row(2)));
+    assert_eq!(names.remove(remove("a", 4, Condition::None)).await.unwrap(), None);
+    assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), None);
+    assert_eq!(queued(names).await, [1, 2]);
+    assert_eq!(names.last_version(), 3);
+}
+
+async fn conditions_are_checked(names: &impl Names) {
+    let failed = |current| Err(NamesError::ConditionFailed { current });
+    let any_of = |versions: &[u64]| Condition::IfMatch(versions.to_vec());
+    assert_eq!(names.put(put("a", row(1), Condition::IfPresent)).await, failed(None));
+    assert_eq!(names.put(put("a", row(1), any_of(&[1]))).await, failed(None));
+    names.put(put("a", row(1), Condition::IfAbsent)).await.unwrap();
+    assert_eq!(names.put(put("a", row(2), Condition::IfAbsent)).await, failed(Some(1)));
+    assert_eq!(names.put(put("a", row(2), any_of(&[7, 8]))).await, failed(Some(1)));
+    names.put(put("a", row(2), any_of(&[7, 1]))).await.unwrap();
+    names.put(put("a", row(3), Condition::IfPresent)).await.unwrap();
+    let stale = names.remove(remove("a", 4, any_of(&[2]))).await;
+    assert_eq!(stale, Err(NamesError::ConditionFailed { current: Some(3) }));
+    names.remove(remove("a", 4, any_of(&[3]))).await.unwrap();
+    assert_eq!(queued(names).await, [1, 2, 3]);
+}
+
+async fn an_older_version_never_replaces_a_newer(names: &impl Names) {
+    names.put(put("a", row(5), Condition::None)).await.unwrap();
+    let older = names.put(put("a", row(4), Condition::None)).await.unwrap();
+    assert_eq!(older, Committed::Superseded);
+    assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), Some(row(5)));
+    assert_eq!(queued(names).await, [4]);
+    // Under a condition the caller has seen version 5, so its own must be higher.
+    let stale = Err(NamesError::StaleVersion { current: 5 });
+    assert_eq!(names.put(put("a", row(3), Condition::IfPresent)).await, stale);
+    let twin = Row { content_type: "other".to_owned(), ..row(5) };
+    assert_eq!(names.put(put("a", twin, Condition::None)).await, stale);
+    assert_eq!(queued(names).await, [4]);
+}
+
+async fn a_put_may_be_repeated(names: &impl Names) {
+    names.put(put("a", row(1), Condition::IfAbsent)).await.unwrap();
+    let again = names.put(put("a", row(1), Condition::IfAbsent)).await.unwrap();
+    assert_eq!(again, Committed::Unchanged);
+    assert_eq!(queued(names).await, [0; 0]);
+}
+
+async fn a_kept_needle_is_not_queued(names: &impl Names) {
+    names.put(put("a", row(1), Condition::None)).await.unwrap();
+    let described = Row { version: 2, content_type: "image/png".to_owned(), ..row(1) };
+    names.put(put("a", described, Condition::None)).await.unwrap();
+    assert_eq!(queued(names).await, [0; 0]);
+}
+
+async fn discarding_spares_what_is_in_use(names: &impl Names) {
+    names.put(put("a", row(1), Condition::None)).await.unwrap();
+    let needles = vec![needle(1, 1), needle(1, 2), needle(1, 2)];
+    let discard = Discard { bucket: bucket(), name: name("a"), needles, due_ms: 100 };
+    names.discard(discard.clone()).await.unwrap();
+    assert_eq!(queued(names).await, [2]);
+    names.discard(discard).await.unwrap();
+    assert_eq!(queued(names).await, [2], "queued once");
+}
+
+async fn garbage_is_due_in_order_and_settled(names: &impl Names) {
+    for (due_ms, volume, key) in [(30, 1, 1), (10, 1, 2), (20, 1, 3), (10, 7, 4), (99, 9, 5)] {
+        let needles = vec![needle(volume, key)];
+        let discard = Discard { bucket: bucket(), name: name("a"), needles, due_ms };
+        assert_eq!(names.discard(discard).await.unwrap(), 1);
+    }
+    let volume = VolumeId::new(1).unwrap();
+    let volumes = names.due_volumes(20).await.unwrap();
+    assert_eq!(volumes.iter().map(|v| v.get()).collect::<Vec<_>>(), [1, 7]);
+    assert_eq!(names.due_volumes(9).await.unwrap(), []);
+    let due = names.due_in(volume, 20, 10).await.unwrap();
+    let expected =
+        [Garbage { id: needle(1, 2), due_ms: 10 }, Garbage { id: needle(1, 3), due_ms: 20 }];
+    assert_eq!(due, expected);
+    assert_eq!(names.due_in(volume, 99, 1).await.unwrap(), expected[..1]);
+    names.settle(due.clone()).await.unwrap();
+    names.settle(due).await.unwrap();
+    assert_eq!(names.due_in(volume, 99, 9).await.unwrap().len(), 1);
+    assert_eq!(names.garbage_len(), 3);
+}
+
+async fn a_closed_bucket_takes_no_puts(names: &impl Names) {
+    names.put(put("a", row(1), Condition::None)).await.unwrap();
+    assert_eq!(names.close_bucket(&bucket()).await, Err(NamesError::BucketNotEmpty));
+    names.close_bucket(&"photos-2".parse().unwrap()).await.unwrap();
+    names.remove(remove("a", 2, Condition::None)).await.unwrap();
+    names.close_bucket(&bucket()).await.unwrap();
+    let refused = names.put(put("a", row(3), Condition::None)).await;
+    assert_eq!(refused, Err(NamesError::BucketClosed));
+    names.reopen_bucket(&bucket()).await.unwrap();
+    names.put(put("a", row(3), Condition::None)).await.unwrap();
+}
+
+async fn a_row_too_large_is_refused(names: &impl Names) {
+    let row = Row { content_type: "x".repeat(2 << 20), ..row(1) };
+    let refused = names.put(put("a", row, Condition::None)).await;
+    assert!(matches!(refused, Err(NamesError::RowTooLarge { .. })));
+}
+
+async fn one_of_many_creates(names: impl Names) {
+    let names = Arc::new(names);
+    let tasks: Vec<_> = (1..=64)
+        .map(|version| {
+            let names = Arc::clone(&names);
+            tokio::spawn(async move {
+                names.put(put("contested", row(version), Condition::IfAbsent)).await.is_ok()
+            })
+        })
+        .collect();
+    let mut winners = 0;
+    for task in tasks {
+        winners += usize::from(task.await.unwrap());
+    }
+    assert_eq!(winners, 1);
+    assert_eq!(queued(&*names).await, [0; 0]);
+}
+
+async fn listings_agree_with_a_model(names: &impl Names) {
+    let objects = ["a", "a/1", "a/2/x", "a/2/y", "a\u{0}", "b", "b/é", "é/1", "\u{10FFFF}"];
+    let model: BTreeMap<&str, u64> = objects.into_iter().zip(1..).collect();
+    for (object, version) in &model {
+        names.put(put(object, row(*version), Condition::None)).await.unwrap();
+    }
+    let elsewhere =
+        Put { bucket: "photos.2".parse().unwrap(), ..put("c", row(1), Condition::None) };
+    names.put(elsewhere).await.unwrap();
+    for (prefix, delimiter) in [
+        ("", None),
+        ("", Some("/")),
+        ("a", Some("/")),
+        ("a/", Some("/")),
+        ("b/", None),
+        ("x", None),
+    ] {
+        for limit in [1, 2, 1_000] {
+            let found = walk(names, prefix, delimiter, limit).await;
+            assert_eq!(
+                found,
+                expected(&model, prefix, delimiter),
+                "{prefix} {delimiter:?} {limit}"
+            );
+        }
+    }
+}
+
+type Found = (Vec<(String, u64)>, BTreeSet<String>);
+
+fn expected(model: &BTreeMap<&str, u64>, prefix: &str, delimiter: Option<&str>) -> Found {
+    let mut found = Found::default();
+    for (object, version) in model.iter().filter(|(object, _)| object.starts_with(prefix)) {
+        let rest = &object[prefix.len()..];
+        match delimiter.and_then(|delimiter| rest.split_once(delimiter).zip(Some(delimiter))) {
+            Some(((start, _), delimiter)) => {
+                found.1.insert(format!("{prefix}{start}{delimiter}"));
+            }
+            None => found.0.push(((*object).to_owned(), *version)),
+        }
+    }
+    found
+}
+
+async fn walk(names: &impl Names, prefix: &str, delimiter: Option<&str>, limit: usize) -> Found {
+    let (mut found, mut cursor) = (Found::default(), None);
+    loop {
+        let (prefix, delimiter) = (prefix.to_owned(), delimiter.map(str::to_owned));
+        let query = ListQuery { prefix, delimiter, cursor, limit };
+        let page = names.list(&bucket(), query).await.unwrap();
+        assert!(page.objects.len() + page.prefixes.len() <= limit);
+        found.0.extend(page.objects.into_iter().map(|(name, row)| (name.into(), row.version)));
+        for prefix in page.prefixes {
+            assert!(found.1.insert(prefix), "a common prefix was told twice");
+        }
+        match page.cursor {
+            Some(next) => cursor = Some(next),
+            None => return found,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A group of changes that are written together: each change's effect on the tables,
+//! seeing the effects of those before it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use hayrick_store::{Cookie, NeedleId};
+use tokio::sync::oneshot;
+
+use super::keys;
+use crate::BucketName;
+use crate::names::{Committed, Condition, Discard, Garbage, NamesError, Put, Remove, Row};
+
+/// Who waits for the answer.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, NamesError>>;
+
+/// A change that waits for the writer.
+pub(super) enum Job {
+    /// With the row as it will be written.
+    Put(Put, Vec<u8>, Reply<Committed>),
+    Remove(Remove, Reply<Option<Row>>),
+    Discard(Discard, Reply<usize>),
+    Settle(Vec<Garbage>, Reply<()>),
+    Gate(Gate),
+}
+
+/// Stands between groups: what is before it is on disk first.
+pub(super) enum Gate {
+    Close(BucketName, Reply<()>),
+    Reopen(BucketName, Reply<()>),
+}
+
+/// The tables as they were before the group.
+pub(super) trait Base {
+    /// The row with this key.
+    fn row(&self, key: &[u8]) -> Result<Option<Row>, NamesError>;
+    /// Whether a needle with this key is queued.
+    fn has_garbage(&self, key: &[u8]) -> Result<bool, NamesError>;
+    /// Whether the bucket has no rows.
+    fn is_empty(&self, bucket: &BucketName) -> Result<bool, NamesError>;
+}
+
+/// What a group changes; `None` removes.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) rows: HashMap<Vec<u8>, Option<Written>>,
+    pub(super) garbage: BTreeMap<[u8; 20], Option<Cookie>>,
+    /// The highest version among the changes.
+    pub(super) version: u64,
+    /// By how much the queue of needles grows.
+    pub(super) garbage_growth: i64,
+}
+
+/// A row as it is read and as it is written.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) row: Row,
+    pub(super) value: Vec<u8>,
+}
+
+impl Effects {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.garbage.is_empty()
+    }
+}
+
+/// Tells the result of the group's sync: `true` when it is on disk.
+pub(super) type Answer = Box<dyn FnOnce(bool) + Send>;
+
+pub(super) struct Group<'a, B> {
+    base: &'a B,
+    rules: &'a Rules,
+    effects: Effects,
+    answers: Vec<Answer>,
+}
+
+/// What puts are refused for.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// Buckets that take no puts.
+    pub(super) closed: HashSet<BucketName>,
+    /// There is hardly room on the disk left: only changes that free some are made.
+    pub(super) disk_full: bool,
+}
+
+impl<'a, B: Base> Group<'a, B> {
+    pub(super) fn new(base: &'a B, rules: &'a Rules) -> Self {
+        Self { base, rules, effects: Effects::default(), answers: Vec::new() }
+    }
+
+    /// Makes the change, or gives back the gate at which the group ends.
+    pub(super) fn apply(&mut self, job: Job) -> Option<Gate> {
+        match job {
+            Job::Put(put, value, reply) => {
+                let outcome = self.put(put, value);
+                self.answer(outcome, reply);
+            }
+            Job::Remove(remove, reply) => {
+                let outcome = self.remove(&remove);
+                self.answer(outcome, reply);
+            }
+            Job::Discard(discard, reply) => {
+                let outcome = self.discard(&discard);
+                self.answer(outcome, reply);
+            }
+            Job::Settle(done, reply) => {
+                let outcome = done.iter().try_for_each(|garbage| self.unqueue(garbage));
+                self.answer(outcome, reply);
+            }
+            Job::Gate(gate) => return Some(gate),
+        }
+        None
+    }
+
+    pub(super) fn finish(self) -> (Effects, Vec<Answer>) {
+        (self.effects, self.answers)
+    }
+
+    fn put(&mut self, put: Put, value: Vec<u8>) -> Result<Committed, NamesError> {
+        if self.rules.closed.contains(&put.bucket) {
+            return Err(NamesError::BucketClosed);
+        }
+        if self.rules.disk_full {
+            return Err(NamesError::DiskFull);
+        }
+        let key = keys::row(&put.bucket, &put.name);
+        let current = self.row(&key)?;
+        if current.as_ref() == Some(&put.row) {
+            return Ok(Committed::Unchanged);
+        }
+        put.condition.check(current.as_ref().map(|row| row.version))?;
+        let Some(current) = current else {
+            self.set(key, put.row, value);
+            return Ok(Committed::Created);
+        };
+        if current.version < put.row.version {
+            let leaving = self.leaving(&ids(&current), &put.row, put.due_ms)?;
+            self.queue(&leaving);
+            self.set(key, put.row, value);
+            return Ok(Committed::Replaced(current));
+        }
+        if current.version == put.row.version || put.condition != Condition::None {
+            return Err(NamesError::StaleVersion { current: current.version });
+        }
+        let leaving = self.leaving(&ids(&put.row), &current, put.due_ms)?;
+        self.queue(&leaving);
+        Ok(Committed::Superseded)
+    }
+
+    fn remove(&mut self, remove: &Remove) -> Result<Option<Row>, NamesError> {
+        let key = keys::row(&remove.bucket, &remove.name);
+        let current = self.row(&key)?;
+        remove.condition.check(current.as_ref().map(|row| row.version))?;
+        if let Some(current) = &current {
+            let leaving = self.leaving(&ids(current), &Row::default(), remove.due_ms)?;
+            self.queue(&leaving);
+            self.effects.rows.insert(key, None);
+            self.effects.version = self.effects.version.max(remove.version);
+        }
+        Ok(current)
+    }
+
+    fn discard(&mut self, discard: &Discard) -> Result<usize, NamesError> {
+        let current = self.row(&keys::row(&discard.bucket, &discard.name))?.unwrap_or_default();
+        // Whoever discards may not know that its put was made after all.
+        let leaving = self.leaving(&discard.needles, &current, discard.due_ms)?;
+        self.queue(&leaving);
+        Ok(leaving.len())
+    }
+
+    fn row(&self, key: &[u8]) -> Result<Option<Row>, NamesError> {
+        match self.effects.rows.get(key) {
+            Some(written) => Ok(written.as_ref().map(|written| written.row.clone())),
+            None => self.base.row(key),
+        }
+    }
+
+    fn set(&mut self, key: Vec<u8>, row: Row, value: Vec<u8>) {
+        self.effects.version = self.effects.version.max(row.version);
+        self.effects.rows.insert(key, Some(Written { row, value }));
+    }
+
+    /// The needles among `old` that the row `new` does not hold, as they would be queued:
+    /// a change of metadata keeps its needles. Nothing is queued yet, so that a change
+    /// that fails leaves nothing of itself behind.
+    fn leaving(
+        &self,
+        old: &[NeedleId],
+        new: &Row,
+        due_ms: u64,
+    ) -> Result<Vec<Garbage>, NamesError> {
+        let kept: HashSet<NeedleId> = new.needle_ids().collect();
+        let leaving = old.iter().copied().filter(|id| !kept.contains(id));
+        self.unqueued(leaving.map(|id| Garbage { id, due_ms }))
+    }
+
+    fn unqueued(&self, garbage: impl Iterator<Item = Garbage>) -> Result<Vec<Garbage>, NamesError> {
+        let mut fresh = Vec::new();
+        for entry in garbage {
+            if !self.is_queued(&keys::garbage(&entry))? {
+                fresh.push(entry);
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn queue(&mut self, garbage: &[Garbage]) {
+        for entry in garbage {
+            let before = self.effects.garbage.insert(keys::garbage(entry), Some(entry.id.cookie));
+            if !matches!(before, Some(Some(_))) {
+                self.effects.garbage_growth += 1;
+            }
+        }
+    }
+
+    fn unqueue(&mut self, garbage: &Garbage) -> Result<(), NamesError> {
+        let key = keys::garbage(garbage);
+        if self.is_queued(&key)? {
+            self.effects.garbage.insert(key, None);
+            self.effects.garbage_growth -= 1;
+        }
+        Ok(())
+    }
+
+    fn is_queued(&self, key: &[u8; 20]) -> Result<bool, NamesError> {
+        match self.effects.garbage.get(key) {
+            Some(cookie) => Ok(cookie.is_some()),
+            None => self.base.has_garbage(key),
+        }
+    }
+
+    /// Holds the outcome back until the group is on disk. A refusal too: it may stand
+    /// on the effect of a change before it in the group.
+    fn answer<T: Send + 'static>(&mut self, outcome: Result<T, NamesError>, reply: Reply<T>) {
+        self.answers.push(Box::new(move |synced| {
+            // Whoever asked may have gone away; the change stands all the same.
+            drop(reply.send(if synced { outcome } else { Err(NamesError::Failed) }));
+        }));
+    }
+}
+
+fn ids(row: &Row) -> Vec<NeedleId> {
+    row.needle_ids().collect()
+}

@@ -1,0 +1,102 @@
+//! The keys of the embedded engine's tables. They sort as what they stand for.
+#![expect(
+    clippy::big_endian_bytes,
+    reason = "the database sorts keys by their bytes, and only big-endian numbers sort so"
+)]
+
+use hayrick_store::{Key, VolumeId};
+
+use crate::names::{Garbage, NamesError};
+use crate::{BucketName, ObjectName};
+
+/// No bucket name holds a zero byte, so none is the start of another's keys.
+const END_OF_BUCKET: u8 = 0;
+
+const GARBAGE_KEY_BYTES: usize = 20;
+
+/// The key of a name's row.
+pub(super) fn row(bucket: &BucketName, name: &ObjectName) -> Vec<u8> {
+    [&bucket_prefix(bucket), name.as_str().as_bytes()].concat()
+}
+
+/// What the keys of a bucket's rows start with.
+pub(super) fn bucket_prefix(bucket: &BucketName) -> Vec<u8> {
+    [bucket.as_str().as_bytes(), &[END_OF_BUCKET]].concat()
+}
+
+/// What is above all keys of a bucket's rows.
+pub(super) fn bucket_end(bucket: &BucketName) -> Vec<u8> {
+    [bucket.as_str().as_bytes(), &[END_OF_BUCKET + 1]].concat()
+}
+
+/// The key of a queued needle.
+pub(super) fn garbage(garbage: &Garbage) -> [u8; GARBAGE_KEY_BYTES] {
+    garbage_key(garbage.id.volume.get(), garbage.due_ms, garbage.id.key.get())
+}
+
+/// The least key of a volume's queued needles. Takes a bare number, because a scan
+/// also asks for the one after the last volume.
+pub(super) fn garbage_start(volume: u32) -> [u8; GARBAGE_KEY_BYTES] {
+    garbage_key(volume, 0, 0)
+}
+
+/// The greatest key of a volume's needles that are due.
+pub(super) fn garbage_due_end(volume: VolumeId, now_ms: u64) -> [u8; GARBAGE_KEY_BYTES] {
+    garbage_key(volume.get(), now_ms, u64::MAX)
+}
+
+/// Takes a queued needle's key apart: volume, due time and needle key.
+pub(super) fn parse_garbage(key: &[u8]) -> Result<(VolumeId, u64, Key), NamesError> {
+    let parts = || {
+        let (volume, rest) = key.split_first_chunk::<4>()?;
+        let (due_ms, rest) = rest.split_first_chunk::<8>()?;
+        let key = <[u8; 8]>::try_from(rest).ok()?;
+        let volume = VolumeId::new(u32::from_be_bytes(*volume))?;
+        Some((volume, u64::from_be_bytes(*due_ms), Key::new(u64::from_be_bytes(key))))
+    };
+    parts().ok_or_else(|| NamesError::Corrupt("a garbage key is malformed".to_owned()))
+}
+
+fn garbage_key(volume: u32, due_ms: u64, key: u64) -> [u8; GARBAGE_KEY_BYTES] {
+    let mut bytes = [0; GARBAGE_KEY_BYTES];
+    let parts = [&volume.to_be_bytes()[..], &due_ms.to_be_bytes(), &key.to_be_bytes()];
+    for (to, from) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+        *to = *from;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_golden_keys() {
+        let (bucket, name) = ("photos".parse().unwrap(), "cats/tom.jpg".parse().unwrap());
+        assert_eq!(row(&bucket, &name), b"photos\0cats/tom.jpg");
+        let entry = Garbage { id: "1,2,3".parse().unwrap(), due_ms: 0x0102 };
+        let key = garbage(&entry);
+        assert_eq!(key, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(parse_garbage(&key).unwrap(), (entry.id.volume, 0x0102, entry.id.key));
+    }
+
+    #[test]
+    fn malformed_garbage_keys_are_told_as_damage() {
+        for key in [&[0_u8; 20][..], &[1; 19], &[1; 21], &[]] {
+            assert!(parse_garbage(key).is_err(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn buckets_do_not_overlap() {
+        let range = |name: &str| {
+            let name = name.parse().unwrap();
+            (bucket_prefix(&name), bucket_end(&name))
+        };
+        let (start, end) = range("abc");
+        for other in ["abc-d", "abc.d", "abcd", "abb"] {
+            let (other_start, other_end) = range(other);
+            assert!(other_end <= start || end <= other_start, "{other}");
+        }
+    }
+}

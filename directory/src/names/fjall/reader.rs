@@ -1,0 +1,117 @@
+//! Reads of the embedded engine. Synchronous: they may wait for the disk.
+
+use ::fjall::{Guard, Keyspace, Readable, Snapshot, UserValue};
+use hayrick_store::{NeedleId, VolumeId};
+
+use super::{LAST_VERSION, Tables, engine_error, keys};
+use crate::BucketName;
+use crate::names::list::{self, Scan};
+use crate::names::{Garbage, ListPage, ListQuery, NamesError, Row, row};
+
+pub(super) struct Reader {
+    tables: Tables,
+}
+
+impl Reader {
+    pub(super) fn new(tables: Tables) -> Self {
+        Self { tables }
+    }
+
+    pub(super) fn row(&self, key: &[u8]) -> Result<Option<Row>, NamesError> {
+        let value = self.tables.rows.get(key).map_err(engine_error)?;
+        value.map(|value| row::decode(&value)).transpose()
+    }
+
+    pub(super) fn list(
+        &self,
+        bucket: &BucketName,
+        query: &ListQuery,
+    ) -> Result<ListPage, NamesError> {
+        let snapshot = self.tables.database.snapshot();
+        list::list(&BucketScan { snapshot, rows: &self.tables.rows, bucket }, query)
+    }
+
+    pub(super) fn due_volumes(&self, now_ms: u64) -> Result<Vec<VolumeId>, NamesError> {
+        let garbage = &self.tables.garbage;
+        let mut due = Vec::new();
+        // The first needle of a volume is the one longest due: one seek per volume.
+        let mut next = Some(0);
+        while let Some(entry) = next.and_then(|v| garbage.range(keys::garbage_start(v)..).next()) {
+            let (volume, due_ms, _) = keys::parse_garbage(&entry.key().map_err(engine_error)?)?;
+            if due_ms <= now_ms {
+                due.push(volume);
+            }
+            next = volume.get().checked_add(1);
+        }
+        Ok(due)
+    }
+
+    pub(super) fn due_in(
+        &self,
+        volume: VolumeId,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Garbage>, NamesError> {
+        let range = keys::garbage_start(volume.get())..=keys::garbage_due_end(volume, now_ms);
+        self.tables.garbage.range(range).take(limit).map(decode_garbage).collect()
+    }
+
+    pub(super) fn count_garbage(&self) -> Result<u64, NamesError> {
+        let count = self.tables.garbage.len().map_err(engine_error)?;
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn last_version(&self) -> Result<u64, NamesError> {
+        let Some(value) = self.tables.meta.get(LAST_VERSION).map_err(engine_error)? else {
+            return Ok(0);
+        };
+        let bytes = <[u8; 8]>::try_from(value.as_ref());
+        let damaged = |_| NamesError::Corrupt("the last version is malformed".to_owned());
+        bytes.map(u64::from_le_bytes).map_err(damaged)
+    }
+}
+
+fn decode_garbage(entry: Guard) -> Result<Garbage, NamesError> {
+    let (key, value) = entry.into_inner().map_err(engine_error)?;
+    let (volume, due_ms, key) = keys::parse_garbage(&key)?;
+    let cookie = row::decode_garbage(&value)?;
+    Ok(Garbage { id: NeedleId { volume, key, cookie }, due_ms })
+}
+
+struct BucketScan<'a> {
+    snapshot: Snapshot,
+    rows: &'a Keyspace,
+    bucket: &'a BucketName,
+}
+
+impl Scan for BucketScan<'_> {
+    type Entry = NameInKey;
+    type Value = UserValue;
+
+    fn scan(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> impl Iterator<Item = Result<(NameInKey, UserValue), NamesError>> {
+        let prefix = keys::bucket_prefix(self.bucket);
+        let key = |name: &[u8]| [prefix.as_slice(), name].concat();
+        let end = to.map_or_else(|| keys::bucket_end(self.bucket), key);
+        let prefix_bytes = prefix.len();
+        self.snapshot.range(self.rows, key(from)..end).map(move |entry| {
+            let (key, value) = entry.into_inner().map_err(engine_error)?;
+            Ok((NameInKey { key, prefix_bytes }, value))
+        })
+    }
+}
+
+/// The name that a row's key ends with.
+struct NameInKey {
+    key: UserValue,
+    prefix_bytes: usize,
+}
+
+impl AsRef<[u8]> for NameInKey {
+    fn as_ref(&self) -> &[u8] {
+        self.key.get(self.prefix_bytes..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,245 @@
+//! Which volume takes the next needle.
+//!
+//! The choice is a draw weighted by free room, so that volumes fill alike and no
+//! volume is hot for being first. A volume whose writes fail is left out for a while,
+//! longer with each failure, and comes back with a small weight that grows again.
+
+use std::collections::{BTreeMap, HashMap};
+
+use hayrick_store::VolumeId;
+use parking_lot::Mutex;
+
+/// How long the first failure keeps a volume out of choice.
+const COOL_OFF_MS: u64 = 2_000;
+/// Failures beyond this many do not lengthen the cool-off: about two minutes.
+const MAX_FAILURES: u32 = 7;
+/// For each of these without a failure after the cool-off, one failure is forgotten.
+const DECAY_MS: u64 = 30_000;
+
+/// How much a writable volume can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// On how many stores it is.
+    pub(crate) copies: usize,
+    /// Bytes that still go in, on the replica with the least.
+    pub(crate) free_bytes: u64,
+    /// Bytes that go into an empty one.
+    pub(crate) limit_bytes: u64,
+}
+
+/// Which volumes there are to choose from.
+#[derive(Debug, Default)]
+pub(crate) struct Placement {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rooms: BTreeMap<VolumeId, Room>,
+    failures: HashMap<VolumeId, Failures>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failures {
+    count: u32,
+    until_ms: u64,
+}
+
+impl Placement {
+    /// Replaces all that is known of the volumes.
+    pub(crate) fn set_rooms(&self, rooms: BTreeMap<VolumeId, Room>) {
+        self.state.lock().rooms = rooms;
+    }
+
+    /// Takes a volume out of choice until the stores are asked again.
+    pub(crate) fn remove(&self, volume: VolumeId) {
+        self.state.lock().rooms.remove(&volume);
+    }
+
+    /// A write to the volume failed.
+    pub(crate) fn failed(&self, volume: VolumeId, now_ms: u64) {
+        let mut state = self.state.lock();
+        let before = state.failures.get(&volume).and_then(|failures| failures.decayed(now_ms));
+        state.failures.insert(volume, Failures::another(before, now_ms));
+        state.failures.retain(|_, failures| failures.decayed(now_ms).is_some());
+    }
+
+    /// Chooses a volume of `copies` replicas with room for `size_bytes`, and counts the
+    /// room as taken. `draw` is uniformly random. Volumes that cool off are chosen only
+    /// when there is no other. `None` if none has room.
+    pub(crate) fn choose(
+        &self,
+        copies: usize,
+        size_bytes: u64,
+        now_ms: u64,
+        draw: u64,
+    ) -> Option<VolumeId> {
+        let mut state = self.state.lock();
+        let volume = state.choose(copies, size_bytes, now_ms, draw)?;
+        let room = state.rooms.get_mut(&volume)?;
+        room.free_bytes = room.free_bytes.saturating_sub(size_bytes);
+        Some(volume)
+    }
+}
+
+impl State {
+    fn choose(&self, copies: usize, size: u64, now_ms: u64, draw: u64) -> Option<VolumeId> {
+        let fits = |room: &Room| copies > 0 && room.copies == copies && room.free_bytes >= size;
+        let candidates: Vec<_> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| fits(room))
+            .map(|(&volume, room)| {
+                let failures = self.failures.get(&volume).and_then(|f| f.decayed(now_ms));
+                (volume, room.free_bytes, failures)
+            })
+            .collect();
+        let weighted = candidates.iter().map(|&(volume, free_bytes, failures)| {
+            (volume, failures.map_or(u128::from(free_bytes) + 1, |f| f.weight(free_bytes, now_ms)))
+        });
+        pick(weighted, draw).or_else(|| {
+            // All cool off. The one that does so the least may have recovered.
+            let until = |failures: Option<Failures>| failures.map_or(0, |f| f.until_ms);
+            let soonest = candidates.iter().min_by_key(|(.., failures)| until(*failures));
+            soonest.map(|(volume, ..)| *volume)
+        })
+    }
+}
+
+impl Failures {
+    fn another(before: Option<Self>, now_ms: u64) -> Self {
+        let count = before.map_or(1, |before| (before.count + 1).min(MAX_FAILURES));
+        Self { count, until_ms: now_ms.saturating_add(COOL_OFF_MS << (count - 1)) }
+    }
+
+    /// What is left of the failures; `None` if they are forgotten.
+    fn decayed(self, now_ms: u64) -> Option<Self> {
+        let forgotten = now_ms.saturating_sub(self.until_ms) / DECAY_MS;
+        let count = self.count.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
+        (count > 0).then_some(Self { count, ..self })
+    }
+
+    fn weight(self, free_bytes: u64, now_ms: u64) -> u128 {
+        if now_ms < self.until_ms { 0 } else { (u128::from(free_bytes) >> self.count) + 1 }
+    }
+}
+
+/// Draws one by weight; `None` if all weights are zero.
+fn pick(weighted: impl Iterator<Item = (VolumeId, u128)> + Clone, draw: u64) -> Option<VolumeId> {
+    let total: u128 = weighted.clone().map(|(_, weight)| weight).sum();
+    // Volumes hold gigabytes: the sum of all weights is far below 2^64.
+    let mut left = total.saturating_mul(u128::from(draw)) >> u64::BITS;
+    for (volume, weight) in weighted {
+        match left.checked_sub(weight) {
+            Some(rest) => left = rest,
+            None => return Some(volume),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(volume: u32) -> VolumeId {
+        VolumeId::new(volume).unwrap()
+    }
+
+    fn placement(rooms: &[(u32, usize, u64)]) -> Placement {
+        let room = |&(volume, copies, free_bytes): &(u32, usize, u64)| {
+            (id(volume), Room { copies, free_bytes, limit_bytes: 1_000_000 })
+        };
+        let placement = Placement::default();
+        placement.set_rooms(rooms.iter().map(room).collect());
+        placement
+    }
+
+    /// How often each volume is chosen by evenly spread draws of size 0.
+    fn spread(placement: &Placement, copies: usize, now_ms: u64) -> BTreeMap<u32, usize> {
+        let mut chosen = BTreeMap::new();
+        for step in 0..1_000 {
+            let draw = (u64::MAX / 1_000) * step;
+            if let Some(volume) = placement.choose(copies, 0, now_ms, draw) {
+                *chosen.entry(volume.get()).or_default() += 1;
+            }
+        }
+        chosen
+    }
+
+    #[test]
+    fn volumes_are_chosen_by_their_room() {
+        /// Volumes with their copies and room, the copies asked for, how often each of
+        /// the volumes is chosen.
+        type Case<'a> = (&'a [(u32, usize, u64)], usize, &'a [(u32, usize)]);
+        let cases: [Case<'_>; 6] = [
+            (&[], 1, &[]),
+            (&[(1, 0, 9_999)], 0, &[]), // on no store: never
+            (&[(1, 1, 9_999), (2, 2, 9_999)], 2, &[(2, 1_000)]),
+            (&[(1, 1, 9_999), (2, 1, 9_999)], 1, &[(1, 500), (2, 500)]),
+            (&[(1, 1, 29_999), (2, 1, 9_999)], 1, &[(1, 750), (2, 250)]),
+            (&[(1, 1, 0), (2, 1, 0)], 1, &[(1, 500), (2, 500)]),
+        ];
+        for (rooms, copies, expected) in cases {
+            let chosen = spread(&placement(rooms), copies, 0);
+            let near = |(&volume, &times): (&u32, &usize)| {
+                expected.iter().any(|&(v, t)| v == volume && times.abs_diff(t) <= 2)
+            };
+            assert!(
+                chosen.len() == expected.len() && chosen.iter().all(near),
+                "{rooms:?}: {chosen:?}, expected {expected:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_chosen_and_what_does_takes_room() {
+        let placement = placement(&[(1, 1, 100), (2, 1, 50)]);
+        for draw in [0, u64::MAX / 2, u64::MAX] {
+            assert_eq!(placement.choose(1, 101, 0, draw), None);
+        }
+        assert_eq!(placement.choose(1, 80, 0, u64::MAX), Some(id(1)));
+        assert_eq!(placement.choose(1, 80, 0, u64::MAX), None);
+        assert_eq!(placement.choose(1, 50, 0, 0), Some(id(2)));
+    }
+
+    #[test]
+    fn a_failing_volume_is_left_out_and_comes_back_slowly() {
+        let placement = placement(&[(1, 1, 9_999), (2, 1, 9_999)]);
+        placement.failed(id(1), 1_000);
+        assert_eq!(spread(&placement, 1, 1_001), BTreeMap::from([(2, 1_000)]));
+        let back = spread(&placement, 1, 1_000 + COOL_OFF_MS);
+        assert!((300..=350).contains(&back[&1]), "half the weight: {back:?}");
+        let healed = spread(&placement, 1, 1_000 + COOL_OFF_MS + DECAY_MS);
+        assert!((498..=502).contains(&healed[&1]), "{healed:?}");
+    }
+
+    #[test]
+    fn each_failure_lengthens_the_cool_off_up_to_a_bound() {
+        let mut failures = None;
+        let mut lengths = Vec::new();
+        for _ in 0..9 {
+            let next = Failures::another(failures, 0);
+            lengths.push(next.until_ms / 1_000);
+            failures = Some(next);
+        }
+        assert_eq!(lengths, [2, 4, 8, 16, 32, 64, 128, 128, 128]);
+    }
+
+    #[test]
+    fn when_all_cool_off_the_soonest_is_tried() {
+        let placement = placement(&[(1, 1, 9_999), (2, 1, 9_999)]);
+        placement.failed(id(2), 0);
+        placement.failed(id(1), 500);
+        assert_eq!(spread(&placement, 1, 501), BTreeMap::from([(2, 1_000)]));
+    }
+
+    #[test]
+    fn forgotten_failures_take_no_memory() {
+        let placement = placement(&[]);
+        for volume in 1..=100 {
+            placement.failed(id(volume), u64::from(volume) * 10 * DECAY_MS);
+        }
+        assert!(placement.state.lock().failures.len() < 3);
+    }
+}

@@ -1,0 +1,145 @@
+//! Stores in memory, for tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future;
+use hayrick_store::{NeedleId, VolumeId};
+use parking_lot::Mutex;
+
+use crate::{
+    Bucket, Coordinator, DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, Volume,
+    VolumeReport, VolumeState,
+};
+
+/// Stores that do what tests tell them to.
+#[derive(Default)]
+pub(crate) struct FakeStores {
+    state: Mutex<BTreeMap<StoreId, FakeStore>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct FakeStore {
+    /// Does not answer.
+    pub(crate) down: bool,
+    /// Answers that it has no room for a new volume.
+    pub(crate) refuses_volumes: bool,
+    /// Makes volumes that take no appends.
+    pub(crate) makes_unwritable: bool,
+    pub(crate) free_bytes: u64,
+    pub(crate) volumes: BTreeMap<VolumeId, VolumeReport>,
+    pub(crate) deleted: BTreeSet<String>,
+}
+
+pub(crate) const LIMIT_BYTES: u64 = 1_000_000;
+
+pub(crate) fn store(id: &str) -> StoreId {
+    id.parse().unwrap()
+}
+
+impl FakeStores {
+    pub(crate) fn new(ids: &[&str]) -> Arc<Self> {
+        let fake = FakeStore {
+            down: false,
+            refuses_volumes: false,
+            makes_unwritable: false,
+            free_bytes: 100 << 30,
+            volumes: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+        };
+        let state = ids.iter().map(|id| (store(id), fake.clone())).collect();
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    pub(crate) fn with<T>(&self, id: &str, edit: impl FnOnce(&mut FakeStore) -> T) -> T {
+        edit(self.state.lock().get_mut(&store(id)).unwrap())
+    }
+
+    pub(crate) fn volumes(&self, id: &str) -> usize {
+        self.with(id, |store| store.volumes.len())
+    }
+
+    /// Sets the file sizes of all volumes of a store.
+    pub(crate) fn fill(&self, id: &str, file_bytes: u64) {
+        self.with(id, |store| {
+            for volume in store.volumes.values_mut() {
+                volume.file_bytes = file_bytes;
+            }
+        });
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        id: &StoreId,
+        answer: impl FnOnce(&mut FakeStore) -> Result<T, StoreFault>,
+    ) -> StoreAnswer<'_, T> {
+        let unavailable = || StoreFault::Unavailable("down".to_owned());
+        let mut state = self.state.lock();
+        let answer = match state.get_mut(id).filter(|store| !store.down) {
+            Some(store) => answer(store),
+            None => Err(unavailable()),
+        };
+        future::ready(answer).boxed()
+    }
+}
+
+impl Stores for FakeStores {
+    fn ids(&self) -> Vec<StoreId> {
+        self.state.lock().keys().cloned().collect()
+    }
+
+    fn create_volume(&self, id: &StoreId, volume: VolumeId) -> StoreAnswer<'_, ()> {
+        self.ask(id, |store| {
+            if store.refuses_volumes {
+                return Err(StoreFault::Full);
+            }
+            let writable = !store.makes_unwritable;
+            let limit_bytes = LIMIT_BYTES;
+            let report =
+                VolumeReport { volume, writable, live_bytes: 0, file_bytes: 0, limit_bytes };
+            store.volumes.insert(volume, report);
+            Ok(())
+        })
+    }
+
+    fn status(&self, id: &StoreId) -> StoreAnswer<'_, StoreReport> {
+        self.ask(id, |store| {
+            let (free_bytes, total_bytes) = (store.free_bytes, 200 << 30);
+            let disks = vec![DiskReport { writable: true, free_bytes, total_bytes }];
+            Ok(StoreReport { volumes: store.volumes.values().copied().collect(), disks })
+        })
+    }
+
+    fn delete(&self, id: &StoreId, needle: NeedleId) -> StoreAnswer<'_, ()> {
+        self.ask(id, |store| {
+            if !store.volumes.contains_key(&needle.volume) {
+                return Err(StoreFault::NoVolume(needle.volume));
+            }
+            store.deleted.insert(needle.to_string());
+            Ok(())
+        })
+    }
+}
+
+/// A volume on these stores, on the map and on the stores.
+pub(crate) async fn publish(
+    coordinator: &dyn Coordinator,
+    stores: &FakeStores,
+    ids: &[&str],
+) -> VolumeId {
+    let volume = coordinator.reserve_volume_id().await.unwrap();
+    let replicas: Vec<_> = ids.iter().map(|id| store(id)).collect();
+    for replica in &replicas {
+        stores.create_volume(replica, volume).await.unwrap();
+    }
+    let entry = Volume { replicas, epoch: 1, state: VolumeState::Writable };
+    coordinator.publish_volume(volume, entry).await.unwrap();
+    volume
+}
+
+/// A bucket of so many copies.
+pub(crate) fn bucket(name: &str, copies: u8) -> Bucket {
+    let (read, write) = (crate::Access::Public, crate::Access::Public);
+    Bucket { name: name.parse().unwrap(), read, write, copies, created_ms: 1 }
+}
