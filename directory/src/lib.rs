@@ -32,6 +32,7 @@ mod error;
 mod garbage;
 mod grow;
 mod keys;
+mod local;
 mod names;
 mod placement;
 mod stores;
@@ -48,6 +49,7 @@ pub use coordinator::{
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts};
 pub use error::DirectoryError;
+pub use local::LocalStores;
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,

@@ -166,9 +166,10 @@ mod tests {
 
     #[test]
     fn senseless_values_are_named() {
+        type Spoil = fn(&mut StoreConfig);
         let good = StoreConfig { disks: vec!["d".into()], ..StoreConfig::default() };
         assert!(good.check().is_ok());
-        let cases: [(&str, fn(&mut StoreConfig)); 6] = [
+        let cases: [(&str, Spoil); 6] = [
             ("disks", |c| c.disks.clear()),
             ("volume_size", |c| c.volume_size = ByteSize::gib(33)),
             ("volume_size", |c| c.volume_size = ByteSize::kib(1)),

@@ -629,7 +629,7 @@ fn run(disk: &MemoryDisk, steps: &[Step]) -> (BTreeMap<u64, Known>, Vec<Vec<u64>
             Step::Delete(key) => match delete(&volume, *key) {
                 Ok(_) => _ = known.insert(*key, Known::Deleted),
                 Err(_) if known.get(key) != Some(&Known::Deleted) => {
-                    _ = known.insert(*key, Known::Unsure)
+                    _ = known.insert(*key, Known::Unsure);
                 }
                 Err(_) => {}
             },
