@@ -90,7 +90,7 @@ impl Reaper {
             tracing::warn!(%volume, needles = failed, "needles not deleted, kept for later");
         }
         // One needle that cannot be deleted does not hold up the volume's others.
-        if deleted.is_empty() {
+        if failed > 0 && deleted.is_empty() {
             self.backoff.failed(volume);
         } else {
             self.backoff.succeeded(&volume);
