@@ -84,13 +84,16 @@ impl Reaper {
         };
         let deleted = delete_all(&*self.stores, &known.value.replicas, &due).await;
         metrics::counter!("hayrick_garbage_deleted_total").increment(count(deleted.len()));
-        if deleted.len() == due.len() {
-            self.backoff.succeeded(&volume);
-        } else {
-            let failed = due.len() - deleted.len();
+        let failed = due.len() - deleted.len();
+        if failed > 0 {
             metrics::counter!("hayrick_garbage_failures_total").increment(count(failed));
             tracing::warn!(%volume, needles = failed, "needles not deleted, kept for later");
+        }
+        // One needle that cannot be deleted does not hold up the volume's others.
+        if failed > 0 && deleted.is_empty() {
             self.backoff.failed(volume);
+        } else {
+            self.backoff.succeeded(&volume);
         }
         if !deleted.is_empty() {
             self.names.settle(deleted).await?;

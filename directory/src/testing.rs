@@ -27,6 +27,8 @@ pub(crate) struct FakeStore {
     pub(crate) refuses_volumes: bool,
     /// Makes volumes that take no appends.
     pub(crate) makes_unwritable: bool,
+    /// Cannot delete the needle with this key.
+    pub(crate) keeps: Option<u64>,
     pub(crate) free_bytes: u64,
     pub(crate) volumes: BTreeMap<VolumeId, VolumeReport>,
     pub(crate) deleted: BTreeSet<String>,
@@ -44,6 +46,7 @@ impl FakeStores {
             down: false,
             refuses_volumes: false,
             makes_unwritable: false,
+            keeps: None,
             free_bytes: 100 << 30,
             volumes: BTreeMap::new(),
             deleted: BTreeSet::new(),
@@ -115,6 +118,9 @@ impl Stores for FakeStores {
         self.ask(id, |store| {
             if !store.volumes.contains_key(&needle.volume) {
                 return Err(StoreFault::NoVolume(needle.volume));
+            }
+            if store.keeps == Some(needle.key.get()) {
+                return Err(StoreFault::Failed("injected".to_owned()));
             }
             store.deleted.insert(needle.to_string());
             Ok(())

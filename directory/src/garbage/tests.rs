@@ -94,6 +94,18 @@ async fn unknown_volumes_keep_their_needles_and_hold_up_no_others() {
 }
 
 #[tokio::test]
+async fn a_needle_that_cannot_be_deleted_holds_up_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = FakeStores::new(&["a"]);
+    let mut bench = Bench::open(folder.path(), &stores);
+    let volume = publish(&*bench.coordinator, &stores, &["a"]).await;
+    stores.with("a", |store| store.keeps = Some(0));
+    bench.queue(volume, 0..50, 0).await;
+    bench.reap().await;
+    assert_eq!((bench.deleted("a"), bench.names.garbage_len()), (49, 1));
+}
+
+#[tokio::test]
 async fn the_queue_is_drained_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let stores = FakeStores::new(&["a"]);
