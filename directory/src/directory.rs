@@ -12,7 +12,7 @@ use hayrick_store::{NeedleId, VolumeId};
 use tokio::sync::{Mutex, Notify};
 
 pub use self::background::Background;
-pub use self::open::Parts;
+pub use self::open::{Parts, open_files};
 use crate::config::DirectoryConfig;
 use crate::garbage::{self, Reaper};
 use crate::grow::Grower;

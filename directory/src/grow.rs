@@ -112,6 +112,11 @@ impl Grower {
         if is_enough(&own, &self.config) {
             return Plan::Enough;
         }
+        self.place(copies, reports)
+    }
+
+    /// Where a new volume goes: on the stores with the most room.
+    fn place(&self, copies: usize, reports: &Reports) -> Plan {
         let mut candidates: Vec<_> = reports
             .iter()
             .map(|(store, report)| (free_bytes(report), store))
@@ -125,9 +130,25 @@ impl Grower {
         if chosen.len() == copies { Plan::Create(chosen) } else { Plan::Stuck { full } }
     }
 
+    /// Makes a volume whether one is needed or not.
+    pub(crate) async fn create_one(&mut self, copies: usize) -> Result<VolumeId, DirectoryError> {
+        let reports = self.ask_stores().await;
+        match self.place(copies, &reports) {
+            Plan::Create(stores) => {
+                let made = self.create(&stores).await?;
+                made.ok_or(DirectoryError::NoWritableVolume { size_bytes: 0 })
+            }
+            Plan::Stuck { full: true } => Err(DirectoryError::Full),
+            Plan::Stuck { full: false } | Plan::Enough => {
+                Err(DirectoryError::NoWritableVolume { size_bytes: 0 })
+            }
+        }
+    }
+
     /// Makes a volume with a fresh id: on the stores first, then on the map. A crash
     /// between leaves an id that nobody uses, never one with two contents.
-    async fn create(&mut self, replicas: &[StoreId]) -> Result<(), DirectoryError> {
+    /// `None` if a store did not take it; the log says why.
+    async fn create(&mut self, replicas: &[StoreId]) -> Result<Option<VolumeId>, DirectoryError> {
         let volume = self.coordinator.reserve_volume_id().await?;
         let made = replicas.iter().map(|store| self.stores.create_volume(store, volume));
         let mut all_made = true;
@@ -144,8 +165,9 @@ impl Grower {
             self.coordinator.publish_volume(volume, entry).await?;
             metrics::counter!("hayrick_volumes_created_total").increment(1);
             tracing::info!(%volume, ?replicas, "volume made");
+            return Ok(Some(volume));
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Asks whether a volume just made takes appends. One that does not would be

@@ -31,6 +31,7 @@ mod directory;
 mod error;
 mod garbage;
 mod grow;
+pub mod http;
 mod keys;
 mod local;
 mod names;
@@ -47,7 +48,7 @@ pub use coordinator::{
     Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, Versioned, Volume,
     VolumeState,
 };
-pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts};
+pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
 pub use local::LocalStores;
 pub use names::fjall::{FjallConfig, FjallNames};

@@ -131,6 +131,22 @@ impl Directory {
         })
     }
 
+    /// Makes a volume on `copies` stores now, whether one is needed or not.
+    pub async fn create_volume(&self, copies: u8) -> Result<VolumeId, DirectoryError> {
+        let stores = self.shared.stores.ids().len();
+        if usize::from(copies) > stores {
+            return Err(DirectoryError::NotEnoughStores { copies, stores });
+        }
+        let this = self.clone();
+        self.carried_through(async move {
+            let mut grower = this.shared.grower.lock().await;
+            let volume = grower.create_one(usize::from(copies)).await?;
+            grower.step().await;
+            Ok(volume)
+        })
+        .await
+    }
+
     /// Lets a volume take new needles, or stops it from doing so.
     pub async fn set_volume_state(
         &self,

@@ -88,7 +88,9 @@ impl Directory {
     }
 }
 
-pub(super) fn open_files(
+/// Opens what a cluster in one process keeps in the folder `path`, or makes it: for who
+/// must know the cluster before there are stores. Waits for the disk.
+pub fn open_files(
     path: &Path,
     names_config: &FjallConfig,
 ) -> Result<(EmbeddedCoordinator, FjallNames), DirectoryError> {

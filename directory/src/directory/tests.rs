@@ -4,7 +4,6 @@ use std::sync::atomic::AtomicU64;
 use hayrick_store::{Cookie, Key};
 use tokio_util::sync::CancellationToken;
 
-use super::open::open_files;
 use super::*;
 use crate::testing::{FakeStores, LIMIT_BYTES};
 use crate::{Access, FjallConfig, GarbageConfig, GrowthConfig, NeedleRef};

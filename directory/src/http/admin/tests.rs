@@ -1,0 +1,122 @@
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::DirectoryConfig;
+use crate::testing::FakeStores;
+
+struct Admin {
+    _folder: tempfile::TempDir,
+    directory: Directory,
+    router: Router,
+}
+
+impl Admin {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = FakeStores::new(&["a"]);
+        let config = DirectoryConfig::default();
+        let directory = Directory::open_embedded(folder.path(), stores, config).await.unwrap();
+        let router = router(directory.clone());
+        Self { _folder: folder, directory, router }
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: serde_json::Value) -> (u16, Vec<u8>) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("content-type", "application/json");
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.into_body().collect().await.unwrap().to_bytes().to_vec())
+    }
+
+    async fn json<T: DeserializeOwned>(&self, method: &str, path: &str) -> T {
+        let (status, body) = self.ask(method, path, json!(null)).await;
+        assert!((200..300).contains(&status), "{status}");
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    async fn refused(&self, method: &str, path: &str, body: serde_json::Value) -> (u16, String) {
+        let (status, body) = self.ask(method, path, body).await;
+        let body = serde_json::from_slice::<serde_json::Value>(&body);
+        let code = body.map(|body| body["error"].as_str().unwrap_or_default().to_owned());
+        (status, code.unwrap_or_default())
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_is_made_changed_and_removed() {
+    let admin = Admin::new().await;
+    let (status, body) =
+        admin.ask("POST", "/directory/buckets", json!({"name": "cats", "read": "public"})).await;
+    assert_eq!(status, 201);
+    let bucket: Bucket = serde_json::from_slice(&body).unwrap();
+    assert_eq!((bucket.read, bucket.write, bucket.copies), (Access::Public, Access::Private, 1));
+    assert_eq!(admin.json::<Vec<Bucket>>("GET", "/directory/buckets").await, vec![bucket]);
+    let (_, body) = admin.ask("PATCH", "/directory/buckets/cats", json!({"write": "public"})).await;
+    let changed: Bucket = serde_json::from_slice(&body).unwrap();
+    assert_eq!((changed.read, changed.write), (Access::Public, Access::Public));
+    assert_eq!(admin.json::<Bucket>("GET", "/directory/buckets/cats").await, changed);
+    assert_eq!(admin.ask("DELETE", "/directory/buckets/cats", json!(null)).await.0, 204);
+    let gone = admin.refused("GET", "/directory/buckets/cats", json!(null)).await;
+    assert_eq!(gone, (404, "NoSuchBucket".to_owned()));
+}
+
+#[tokio::test]
+async fn a_keys_secret_is_told_once() {
+    let admin = Admin::new().await;
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    let key: AccessKey = admin.json("POST", "/directory/buckets/cats/keys").await;
+    let (_, listed) = admin.ask("GET", "/directory/buckets/cats/keys", json!(null)).await;
+    assert!(!String::from_utf8(listed.clone()).unwrap().contains(key.secret.expose()));
+    let listed: Vec<KeyInfo> = serde_json::from_slice(&listed).unwrap();
+    assert_eq!(listed, [KeyInfo::from(key.clone())]);
+    let path = format!("/directory/keys/{}", key.id);
+    assert_eq!(admin.ask("DELETE", &path, json!(null)).await.0, 204);
+    assert_eq!(admin.refused("DELETE", &path, json!(null)).await.1, "NoSuchKey");
+    assert!(admin.directory.access_key(&key.id).is_none());
+}
+
+#[tokio::test]
+async fn the_status_counts() {
+    let admin = Admin::new().await;
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    let status: DirectoryStatus = admin.json("GET", "/directory/status").await;
+    assert_eq!(status.stores, ["a".parse().unwrap()]);
+    assert_eq!((status.buckets, status.volumes, status.garbage_needles), (1, 2, 0));
+    assert_eq!(status.writable_volumes, 2);
+}
+
+#[tokio::test]
+async fn a_volume_is_made_by_hand() {
+    let admin = Admin::new().await;
+    let (status, body) = admin.ask("POST", "/directory/volumes", json!({"copies": 1})).await;
+    assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
+    let made: NewVolume = serde_json::from_slice(&body).unwrap();
+    assert_eq!(admin.directory.replicas(made.volume), made.stores);
+    let (status, code) = admin.refused("POST", "/directory/volumes", json!({"copies": 2})).await;
+    assert_eq!((status, code.as_str()), (400, "NotEnoughStores"));
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_what_is_wrong() {
+    let admin = Admin::new().await;
+    let post = |body| admin.refused("POST", "/directory/buckets", body);
+    for bad in [json!({"name": "UPPER"}), json!({"name": "cats", "color": 1}), json!({})] {
+        assert_eq!(post(bad.clone()).await.0, 422, "{bad}");
+    }
+    assert_eq!(post(json!({"name": "cats", "copies": 0})).await.0, 400);
+    assert_eq!(post(json!({"name": "cats", "copies": 2})).await.1, "NotEnoughStores");
+    assert_eq!(post(json!({"name": "cats"})).await.0, 201);
+    assert_eq!(post(json!({"name": "cats"})).await.1, "BucketExists");
+    assert_eq!(admin.refused("GET", "/directory/buckets/A", json!(null)).await.0, 400);
+    assert_eq!(admin.refused("DELETE", "/directory/keys/none", json!(null)).await.0, 404);
+    assert_eq!(
+        admin.refused("POST", "/directory/buckets/dogs/keys", json!(null)).await.1,
+        "NoSuchBucket"
+    );
+}
