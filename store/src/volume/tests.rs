@@ -195,6 +195,30 @@ fn a_full_queue_says_busy_at_once() {
     assert!(results.into_iter().flatten().all(|answer| answer.blocking_recv().unwrap().is_ok()));
 }
 
+#[test]
+fn each_durability_mode_keeps_its_word() {
+    let survives = |durability, wait: Duration| {
+        let disk = MemoryDisk::new();
+        Volume::create(&disk, CLUSTER, id()).unwrap();
+        let volume = open_with(&disk, VolumeOptions { durability, ..options() }).unwrap().0;
+        put(&volume, &[1]).unwrap();
+        assert_has(&volume, 1);
+        std::thread::sleep(wait);
+        let crashes = |seed| get(&open(&disk.crash(&mut StdRng::seed_from_u64(seed))), 1).is_ok();
+        let kept = (0..20).filter(|&seed| crashes(seed)).count();
+        volume.close().unwrap();
+        assert_has(&open(&disk.crash(&mut StdRng::seed_from_u64(0))), 1);
+        kept
+    };
+    assert_eq!(survives(Durability::Sync, Duration::ZERO), 20);
+    assert!(survives(Durability::Interval(Duration::from_mins(1)), Duration::ZERO) < 20);
+    assert_eq!(
+        survives(Durability::Interval(Duration::from_millis(20)), Duration::from_secs(1)),
+        20
+    );
+    assert!(survives(Durability::Os, Duration::from_millis(100)) < 20);
+}
+
 /// Trap 6 of the field: the index kept offsets of a group whose sync had failed.
 #[test]
 fn a_failed_sync_shows_nothing_and_stops_writes_until_reopened() {
