@@ -7,16 +7,15 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use hayrick_directory::{Access, Bucket, BucketName, ObjectName, Row};
 use hayrick_service::ApiError;
-use hayrick_service::conditional::{ETag, Validators};
+use hayrick_service::conditional::{Outcome, evaluate};
 use hayrick_service::download::{Content, respond};
 use hayrick_store::StoreError;
 
 use super::error::{directory_error, no_such_object, read_error, suffix_error};
-use super::store::needle_header;
+use super::validators::{needle_header, validators};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX};
 use crate::image::{self, Suffix};
 use crate::object::ObjectReader;
-use crate::upload::modified;
 
 /// For whatever might run in a browser: it may show, and nothing else.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
@@ -76,7 +75,6 @@ impl Call {
 
     /// Whether the client has this version already.
     fn is_fresh(&self, row: &Row) -> bool {
-        use hayrick_service::conditional::{Outcome, evaluate};
         evaluate(&self.method, &self.headers, Some(&validators(row))) != Outcome::Proceed
     }
 
@@ -123,19 +121,4 @@ fn pieces(
     // The head of the answer is gone by now, so this is where the error is handled.
     let log = |error: &StoreError| tracing::error!(%error, "answer cut short");
     reader.stream(range).map(move |piece| piece.inspect_err(log)).boxed()
-}
-
-pub(super) fn validators(row: &Row) -> Validators {
-    Validators { etag: etag_text(row).parse::<ETag>().ok(), last_modified: Some(modified(row)) }
-}
-
-/// A version is given once, so it is a strong entity tag.
-pub(super) fn etag_text(row: &Row) -> String {
-    format!("\"{:x}\"", row.version)
-}
-
-/// The version that an entity tag of ours names.
-pub(super) fn parse_version(tag: &str) -> Option<u64> {
-    let hex = tag.strip_prefix('"')?.strip_suffix('"')?;
-    u64::from_str_radix(hex, 16).ok().filter(|version| format!("{version:x}") == hex)
 }

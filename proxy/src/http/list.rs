@@ -9,8 +9,8 @@ use hayrick_service::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::Call;
-use super::download::etag_text;
 use super::error::directory_error;
+use super::validators::etag_text;
 
 #[derive(Deserialize)]
 struct Query {

@@ -20,6 +20,7 @@ mod list;
 mod path;
 mod picture;
 mod store;
+mod validators;
 
 use std::sync::Arc;
 

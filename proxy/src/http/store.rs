@@ -7,13 +7,13 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_M
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use hayrick_directory::{Bucket, BucketName, Condition, ObjectName, Row};
+use hayrick_directory::{Bucket, BucketName, Condition, ObjectName};
 use hayrick_service::ApiError;
 use hayrick_service::request;
 use sha1::{Digest as _, Sha1};
 
-use super::download::{etag_text, parse_version};
 use super::error::{directory_error, no_such_object, upload_error};
+use super::validators::{etag_text, needle_header, parse_version};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX, path};
 use crate::upload::{CHUNK_BYTES, NewObject, Stored};
 
@@ -121,11 +121,6 @@ fn answer(stored: &Stored, location: &str) -> Result<Response, ApiError> {
         .insert(ETAG, HeaderValue::from_str(&etag_text(&stored.row)).map_err(ApiError::internal)?);
     headers.extend(needle_header(&stored.row).map(|value| (NEEDLE_HEADER, value)));
     Ok(answer)
-}
-
-/// The first needle of an object.
-pub(super) fn needle_header(row: &Row) -> Option<HeaderValue> {
-    HeaderValue::try_from(row.needles.first()?.id.to_string()).ok()
 }
 
 /// What the client says it is, else what the name's extension says.

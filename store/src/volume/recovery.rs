@@ -15,7 +15,6 @@ use std::io;
 use std::ops::Range;
 
 use super::digest::{Totals, content};
-use super::group::blocks;
 use super::scanner::{Found, Scanner, check_body};
 use crate::format::index::Entry;
 use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
@@ -151,16 +150,20 @@ impl Recovery<'_> {
             let content = self.content_at(old)?;
             self.found.totals.remove(old.record_bytes(), content);
         }
-        let size_blocks = if header.kind == Kind::Data { blocks(record_bytes) } else { 0 };
-        let entry = Entry { offset, size_blocks };
-        match header.kind {
-            Kind::Data => self.found.totals.add(record_bytes, content(header)),
-            Kind::Tombstone => self.found.totals.tombstones += 1,
+        let entry = match header.kind {
+            Kind::Data => {
+                self.found.totals.add(record_bytes, content(header));
+                Entry::of_record(offset, record_bytes)
+            }
+            Kind::Tombstone => {
+                self.found.totals.tombstones += 1;
+                Entry::tombstone(offset)
+            }
             Kind::Abort => {
                 self.found.index.forget(header.key);
                 return Ok(());
             }
-        }
+        };
         self.found.index.insert(header.key, entry);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::compaction::Progress;
+use super::progress::Progress;
 use super::recovery::recover;
 use super::scanner::{Found, Scanner, check_body};
 use crate::format::needle::Kind;
