@@ -146,11 +146,16 @@ impl Copy {
     fn copy_range(&mut self, end: NeedleOffset) -> Result<(), StoreError> {
         let (file, salt) = self.source();
         let range = self.copied_to.bytes()..end.bytes();
-        for found in Scanner::new(&*file, salt, range) {
+        let mut scanner = Scanner::new(&*file, salt, range);
+        for found in scanner.by_ref() {
             match found.map_err(|error| self.io(error))? {
                 Found::Record { offset, header } => self.copy_record(&*file, offset, header)?,
                 Found::Damage(range) => self.copy_damaged(&*file, &range)?,
             }
+        }
+        if scanner.met_device_error() {
+            // Nothing is left behind for good that a better day may still read.
+            return Err(self.io(rustix::io::Errno::IO.into()));
         }
         self.flush()?;
         self.copied_to = end;

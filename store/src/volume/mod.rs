@@ -169,7 +169,7 @@ impl Volume {
             puts: counters.puts.load(Ordering::Relaxed),
             deletes: counters.deletes.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
-            failed_reads: counters.corrupt_reads.load(Ordering::Relaxed),
+            failed_reads: counters.failed_reads.load(Ordering::Relaxed),
             unsaved_entries: live.index.recent_len(),
         }
     }
