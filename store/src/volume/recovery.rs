@@ -30,6 +30,8 @@ pub(super) struct Recovered {
     pub totals: Totals,
     /// The end of the last record.
     pub end: NeedleOffset,
+    /// Everything below was synced: a later record says so, or the index file.
+    pub proven_end: u64,
     pub last_append_ns: u64,
     /// Bytes that were acknowledged and cannot be read.
     pub damage: Vec<Range<u64>>,
@@ -68,6 +70,7 @@ pub(super) fn recover(file: &dyn File, salt: Salt, sealed: Sealed) -> io::Result
         last_append_ns: sealed.head().map_or(0, |head| head.last_append_ns),
         index: Index::new(sealed),
         end: NeedleOffset::from_bytes(start).unwrap_or_default(),
+        proven_end: start,
         damage: Vec::new(),
         aborts: Vec::new(),
         met_device_error: false,
@@ -94,6 +97,7 @@ impl Recovery<'_> {
 
     /// Everything below `synced_end` was acknowledged.
     fn prove(&mut self, synced_end: NeedleOffset) -> io::Result<()> {
+        self.found.proven_end = self.found.proven_end.max(synced_end.bytes());
         while let Some(found) =
             self.unproven.pop_front_if(|found| found_end(found) <= synced_end.bytes())
         {
