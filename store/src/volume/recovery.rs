@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
+use hashbrown::HashMap;
+
 use super::digest::{Totals, content};
 use super::scanner::{Found, Scanner, check_body};
 use crate::format::index::Entry;
@@ -52,6 +54,8 @@ struct Recovery<'a> {
     unproven: VecDeque<Found>,
     /// Records to be taken back if anything that counts follows them; else they are cut off.
     doubtful: Vec<(Key, Cookie)>,
+    /// Damaged needles in whose place others were put, in case that is taken back.
+    replaced: HashMap<Key, Entry>,
 }
 
 /// A record with a whole header, and whether its body is whole too.
@@ -76,8 +80,14 @@ pub(super) fn recover(file: &dyn File, salt: Salt, sealed: Sealed) -> io::Result
         met_device_error: false,
         scanned_bytes: end.saturating_sub(start),
     };
-    let mut recovery =
-        Recovery { file, salt, found, unproven: VecDeque::new(), doubtful: Vec::new() };
+    let mut recovery = Recovery {
+        file,
+        salt,
+        found,
+        unproven: VecDeque::new(),
+        doubtful: Vec::new(),
+        replaced: HashMap::new(),
+    };
     let mut scanner = Scanner::new(file, salt, start..end);
     for found in scanner.by_ref() {
         recovery.take(found?)?;
@@ -173,18 +183,31 @@ impl Recovery<'_> {
         let entry = match header.kind {
             Kind::Data => {
                 self.found.totals.add(record_bytes, content(header));
+                if let Some(old) = before {
+                    self.replaced.insert(header.key, old);
+                }
                 Entry::of_record(offset, record_bytes)
             }
             Kind::Tombstone => {
                 self.found.totals.tombstones += 1;
                 Entry::tombstone(offset)
             }
-            Kind::Abort => {
-                self.found.index.forget(header.key);
-                return Ok(());
-            }
+            Kind::Abort => return self.take_back(header.key),
         };
         self.found.index.insert(header.key, entry);
+        Ok(())
+    }
+
+    /// Puts the index back to what it said of `key` before the record that never happened.
+    fn take_back(&mut self, key: Key) -> io::Result<()> {
+        let Some(old) = self.replaced.remove(&key) else {
+            self.found.index.forget(key);
+            return Ok(());
+        };
+        let content = self.content_at(old)?;
+        self.found.totals.digest_exact &= content.is_some();
+        self.found.totals.add(old.record_bytes(), content.unwrap_or_default());
+        self.found.index.insert(key, old);
         Ok(())
     }
 

@@ -136,3 +136,95 @@ fn a_sync_or_a_removal_that_fails_at_the_start_costs_no_reads() {
         get(&open(&disk), 1).unwrap();
     }
 }
+
+/// The volume file with one byte of the body of `key`'s record changed.
+fn torn(disk: &MemoryDisk, key: u64) -> MemoryDisk {
+    let name = files::volume(volume_id());
+    let mut bytes = disk.bytes(&name).unwrap();
+    let content = content((1, key));
+    let at = bytes.windows(content.len()).rposition(|part| part == content).unwrap();
+    bytes[at] ^= 1;
+    let after = MemoryDisk::new();
+    after.put(&name, bytes);
+    after
+}
+
+/// A put and its delete in one write, of which the put is torn and the tombstone is whole.
+#[test]
+fn a_tombstone_behind_a_torn_put_is_not_taken_back_with_it() {
+    let disk = new_disk();
+    let volume = open(&disk);
+    let held = disk.hold_syncs();
+    let first = volume.put(vec![needle((1, 9))]);
+    while !held.any_waits() {
+        std::thread::yield_now();
+    }
+    let stored = volume.put(vec![needle((1, 5))]);
+    let deleted = volume.delete(id((1, 5)).key, id((1, 5)).cookie);
+    drop(held);
+    wait(first).unwrap();
+    wait(stored).unwrap();
+    wait(deleted).unwrap();
+    drop(volume);
+
+    let disk = torn(&disk, 5);
+    let volume = open(&disk);
+    assert!(matches!(get(&volume, 5), Err(StoreError::NotFound)));
+    let again = put(&volume, &[5]);
+    drop(volume);
+    let volume = open(&disk);
+    match again {
+        Ok(()) => get(&volume, 5).unwrap(),
+        Err(error) => assert!(matches!(error, StoreError::Conflict { .. }), "{error}"),
+    }
+}
+
+/// A damaged needle was put again, and that write was torn: it is still known as damaged, and
+/// the numbers still add up, so that the volume can be compacted.
+#[test]
+fn a_torn_repair_leaves_the_damaged_needle_known() {
+    for checkpoint in [false, true] {
+        let disk = new_disk();
+        let volume = open(&disk);
+        put(&volume, &[5]).unwrap();
+        put(&volume, &[6]).unwrap();
+        if checkpoint {
+            volume.checkpoint().unwrap();
+        }
+        let name = files::volume(volume_id());
+        let content = content((1, 5));
+        let bytes = disk.bytes(&name).unwrap();
+        let at = bytes.windows(content.len()).position(|part| part == content).unwrap();
+        disk.flip(&name, at, 1);
+        let held = disk.hold_syncs();
+        let first = volume.put(vec![needle((1, 9))]);
+        while !held.any_waits() {
+            std::thread::yield_now();
+        }
+        let repair = volume.put(vec![needle((1, 5))]);
+        let after = volume.put(vec![needle((1, 7))]);
+        drop(held);
+        for answer in [first, repair, after] {
+            wait(answer).unwrap();
+        }
+        drop(volume);
+        let index = files::index(volume_id(), 1);
+        let torn = torn(&disk, 5);
+        if checkpoint {
+            torn.put(&index, disk.bytes(&index).unwrap());
+        }
+        for _ in 0..3 {
+            let volume = open(&torn);
+            assert!(matches!(get(&volume, 5), Err(StoreError::Corrupt { .. })), "{checkpoint}");
+            for key in [6, 7, 9] {
+                get(&volume, key).unwrap();
+            }
+            assert_eq!(volume.stats().totals.live_needles, 4);
+        }
+        let volume = open(&torn);
+        assert_eq!(volume.compact(&Progress::default()).unwrap().damaged_needles, 1);
+        put(&volume, &[5]).unwrap();
+        drop(volume);
+        (5..8).for_each(|key| get(&open(&torn), key).unwrap());
+    }
+}
