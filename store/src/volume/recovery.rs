@@ -39,6 +39,8 @@ pub(super) struct Recovered {
     pub damage: Vec<Range<u64>>,
     /// Records that were never acknowledged and are not whole; to be taken back.
     pub aborts: Vec<(Key, Cookie)>,
+    /// Keys of these, and of records at the end that are not whole either and are cut off.
+    pub doubtful: Vec<Key>,
     /// Whether the device failed to read some of the file. Then nothing may be concluded
     /// from what is missing.
     pub met_device_error: bool,
@@ -77,6 +79,7 @@ pub(super) fn recover(file: &dyn File, salt: Salt, sealed: Sealed) -> io::Result
         proven_end: start,
         damage: Vec::new(),
         aborts: Vec::new(),
+        doubtful: Vec::new(),
         met_device_error: false,
         scanned_bytes: end.saturating_sub(start),
     };
@@ -135,6 +138,9 @@ impl Recovery<'_> {
             }
         }
         self.end_batch(&mut batch)?;
+        let to_be_cut = &self.doubtful;
+        self.found.doubtful =
+            self.found.aborts.iter().chain(to_be_cut).map(|(key, _)| *key).collect();
         Ok(self.found)
     }
 

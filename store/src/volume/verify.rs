@@ -1,5 +1,6 @@
 //! Reading every byte of a volume and naming what is lost.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
@@ -8,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::progress::Progress;
 use super::recovery::recover;
 use super::scanner::{Found, Scanner, check_body};
-use crate::format::needle::Kind;
+use crate::format::needle::{Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
-use crate::format::{FormatError, Salt};
+use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Key, VolumeId};
 use crate::index::{Index, Sealed};
 use crate::storage::{File, is_device_error, read_up_to};
@@ -58,12 +59,21 @@ pub enum VerifyError {
 }
 
 /// Verifies a volume file that no store has open, trusting nothing but the file itself.
+///
+/// What a start would take back or cut off is named too: it may be the torn end of a write
+/// that nobody was told of, but also a last needle that has rotted since.
 pub fn verify_file(file: &dyn File, progress: &Progress) -> Result<VerifyReport, VerifyError> {
     let superblock = read_superblock(file)?;
     let recovered = recover(file, superblock.salt(), Sealed::default())?;
-    let range = SUPERBLOCK_BYTES as u64..recovered.end.bytes();
     let index = |index: &mut dyn FnMut(&Index)| index(&recovered.index);
-    verify(file, superblock.volume, superblock.salt(), range, &index, progress)
+    let target = Target {
+        volume: superblock.volume,
+        salt: superblock.salt(),
+        range: SUPERBLOCK_BYTES as u64..file.size_bytes()?,
+        index: &index,
+        doubtful: recovered.doubtful.iter().copied().collect(),
+    };
+    verify(file, &target, progress)
 }
 
 /// Reads the superblock of a volume file.
@@ -76,20 +86,30 @@ pub fn read_superblock(file: &dyn File) -> Result<Superblock, VerifyError> {
 /// Lends the index for a moment. The lock on a running volume's index is not held between.
 pub(super) type LendIndex<'a> = &'a dyn Fn(&mut dyn FnMut(&Index));
 
-/// Verifies the records in `range`.
+/// What is verified, and against what.
+pub(super) struct Target<'a> {
+    pub volume: VolumeId,
+    pub salt: Salt,
+    /// Of the file.
+    pub range: Range<u64>,
+    pub index: LendIndex<'a>,
+    /// Keys of records that a start would take back: nobody was told of them, or they are
+    /// what rot has left of a last write. Which of the two it is, the file cannot tell.
+    pub doubtful: HashSet<Key>,
+}
+
+/// Verifies the records in the target's range.
 pub(super) fn verify(
     file: &dyn File,
-    volume: VolumeId,
-    salt: Salt,
-    range: Range<u64>,
-    index: LendIndex<'_>,
+    target: &Target<'_>,
     progress: &Progress,
 ) -> Result<VerifyReport, VerifyError> {
+    let Target { volume, salt, ref range, index, .. } = *target;
     progress.expect(range.end - range.start);
     let file_bytes = range.end;
     let mut report =
         VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
-    for found in Scanner::new(file, salt, range) {
+    for found in Scanner::new(file, salt, range.clone()) {
         let size_bytes = match found? {
             Found::Damage(damage) => {
                 report.note_damage(&damage, index);
@@ -97,12 +117,11 @@ pub(super) fn verify(
             }
             Found::Record { offset, header } => {
                 let size_bytes = header.record_bytes();
-                if header.kind == Kind::Data && is_newest(index, header.key, offset.bytes()) {
-                    match readable(check_body(file, offset, &header))? {
-                        Ok(()) => report.note_good(size_bytes),
-                        Err(reason) => {
-                            report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
-                        }
+                match target.check(file, offset, &header)? {
+                    None => {}
+                    Some(Ok(())) => report.note_good(size_bytes),
+                    Some(Err(reason)) => {
+                        report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
                     }
                 }
                 size_bytes
@@ -113,6 +132,27 @@ pub(super) fn verify(
         }
     }
     Ok(report)
+}
+
+impl Target<'_> {
+    /// Whether a record is readable; `None` for one that need not be.
+    fn check(
+        &self,
+        file: &dyn File,
+        offset: NeedleOffset,
+        header: &NeedleHeader,
+    ) -> io::Result<Option<Result<(), String>>> {
+        if header.kind != Kind::Data {
+            return Ok(None);
+        }
+        let newest = is_newest(self.index, header.key, offset.bytes());
+        if !newest && !self.doubtful.contains(&header.key) {
+            return Ok(None);
+        }
+        let body = readable(check_body(file, offset, header))?;
+        let whole = || if newest { Ok(()) } else { Err("its batch is not whole".to_owned()) };
+        Ok(Some(body.and_then(|()| whole())))
+    }
 }
 
 /// What is wrong with a body, in words. Where the device fails to read it, that is what is wrong.

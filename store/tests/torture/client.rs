@@ -41,7 +41,7 @@ pub fn open(disk: &MemoryDisk, options: &StoreOptions) -> Option<Arc<Store>> {
 pub enum Got {
     Right,
     Gone,
-    Error(#[expect(dead_code, reason = "shown when a check fails")] StoreError),
+    Error(StoreError),
 }
 
 pub struct Client<'a> {

@@ -17,7 +17,7 @@
 mod budget;
 mod client;
 mod cuts;
-
 mod history;
 mod record;
+mod rot;
 mod starts;
