@@ -17,6 +17,7 @@
 mod budget;
 mod client;
 mod cuts;
+mod faults;
 mod history;
 mod record;
 mod rot;
