@@ -164,9 +164,10 @@ fn check_image(
         if number < flushed || rng.random() {
             disk[start..start + data.len()].copy_from_slice(data);
         } else if rng.random_ratio(1, 4) {
-            // Some sectors of it.
-            for (sector, piece) in data.chunks(512).enumerate().filter(|_| rng.random()) {
-                let at = start + sector * 512;
+            // Some pages of it. Smaller pieces would tear the superblock of ext4 itself, which
+            // trusts the device that far.
+            for (page, piece) in data.chunks(4096).enumerate().filter(|_| rng.random()) {
+                let at = start + page * 4096;
                 disk[at..at + piece.len()].copy_from_slice(piece);
             }
         }
