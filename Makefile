@@ -1,7 +1,7 @@
 # `make run` starts Hayrick, `make test` runs all tests. Both install what they lack.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture lint fmt doc bench deny tools torture-tools
+.PHONY: help run test torture fuzz lint fmt doc bench deny tools torture-tools fuzz-tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,17 @@ test: tools ## Run all tests
 # Each randomised test goes on for this long.
 SECONDS ?= 120
 
-torture: tools torture-tools ## Crash, fault and rot tests for SECONDS each, on the real kernel too
+torture: tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too, and fuzzing
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
+
+FUZZ_TARGETS := superblock needle meta index batch volume
+FUZZ_SECONDS ?= 30
+
+fuzz: tools fuzz-tools ## Fuzz everything that decodes, FUZZ_SECONDS each
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target && \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 || exit 1; \
+	done
 
 lint: tools ## Check formatting, lints and docs, warnings denied
 	cargo fmt --all --check
@@ -47,3 +56,8 @@ torture-tools:
 		command -v apt-get >/dev/null || { echo "no apt-get to install them with: some tests will be skipped"; exit 0; }; \
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes nbdkit nbdkit-plugin-python libnbd-bin fuse3 xfsprogs strace; \
 	}
+
+fuzz-tools:
+	@command -v c++ >/dev/null || $$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes g++
+	@rustup run nightly true 2>/dev/null || rustup toolchain install nightly --profile minimal
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked
