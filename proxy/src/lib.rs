@@ -1,6 +1,66 @@
 //! Hayrick's public HTTP door: upload, download, access and images resized on the fly.
 //!
-//! [`image`] turns stored pictures into the pictures a URL asks for. It knows
-//! nothing of HTTP, buckets or stores.
+//! ```text
+//! http        routes, access, errors: one request in, one answer out
+//!   upload    body > chunks > needles on every replica > name
+//!   object    name > needles > verified bytes
+//!   image     bytes + suffix > another picture
+//! ```
+//!
+//! [`image`] knows nothing of HTTP, buckets or stores; [`upload`] and [`object`] know
+//! nothing of HTTP.
 
+pub mod config;
+pub mod http;
 pub mod image;
+pub mod object;
+pub mod token;
+pub mod upload;
+
+use std::sync::Arc;
+
+use hayrick_directory::{Directory, LocalStores};
+use tokio::sync::Semaphore;
+
+pub use config::{ProxyConfig, ProxyOptions};
+pub use http::router;
+
+use crate::image::{Imager, StartError};
+
+/// What a proxy holds while it runs.
+pub struct Proxy {
+    directory: Directory,
+    stores: LocalStores,
+    options: ProxyOptions,
+    imager: Imager,
+    /// Pictures being read or worked on; beyond them an image request is answered "busy".
+    image_slots: Semaphore,
+    /// Memory for uploads, in units of [`upload::MEMORY_UNIT`].
+    upload_memory: Semaphore,
+}
+
+impl Proxy {
+    /// Puts a proxy together and starts its image threads.
+    pub fn start(
+        directory: Directory,
+        stores: LocalStores,
+        options: ProxyOptions,
+    ) -> Result<Arc<Self>, StartError> {
+        let imager = Imager::start(options.image, options.image_pool)?;
+        let load = imager.load();
+        Ok(Arc::new(Self {
+            directory,
+            stores,
+            imager,
+            image_slots: Semaphore::new(load.queue_limit + load.threads),
+            upload_memory: Semaphore::new(options.upload_memory_units()),
+            options,
+        }))
+    }
+
+    /// Ends the image threads. Requests must have ended before.
+    pub async fn stop(self: Arc<Self>) {
+        // A task that panicked has said so; there is nothing left to stop then.
+        let _ = tokio::task::spawn_blocking(move || self.imager.shutdown()).await;
+    }
+}

@@ -2,25 +2,12 @@
 //! ([`StoreOptions`]).
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use hayrick_service::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::format::MAX_VOLUME_BYTES;
-use crate::volume::VolumeOptions;
-
-/// When an answer to an upload promises that it outlives a power cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// At once: the answer comes after the sync. The default.
-    Sync,
-    /// After at most this long: a power cut may lose what was answered since.
-    Interval(Duration),
-    /// When the operating system gets round to it: a power cut may lose it. The end of
-    /// the process alone loses nothing.
-    Os,
-}
+use crate::volume::{Durability, VolumeOptions};
 
 /// The `[store]` section of a configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

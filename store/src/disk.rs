@@ -80,7 +80,7 @@ impl DataDir {
     /// Takes a directory into use, making it if it is missing.
     pub fn open(path: &Path, cluster: Uuid) -> Result<Self, DataDirError> {
         let io = |source| DataDirError::Io { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(io)?;
+        create_folder(path).map_err(io)?;
         let lock = lock(path)?;
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(path));
         let found = match fs::read(path.join(IDENTITY_FILE)) {
@@ -97,6 +97,22 @@ impl DataDir {
         tracing::debug!(path = %path.display(), disk = %found.disk, "data directory in use");
         Ok(Self { path: path.to_owned(), disk, _lock: lock })
     }
+}
+
+/// Makes a folder and those above it, each synced into the one it is in: what is synced in
+/// a folder is lost if the folder itself is.
+fn create_folder(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new(""));
+    create_folder(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    File::open(parent)?.sync_all()
 }
 
 fn lock(path: &Path) -> Result<File, DataDirError> {

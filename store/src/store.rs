@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
 use crate::config::StoreOptions;
@@ -31,6 +31,8 @@ pub struct Store {
     options: StoreOptions,
     disks: Vec<DataDir>,
     volumes: RwLock<BTreeMap<VolumeId, Slot>>,
+    /// Held while a volume is made.
+    creating: Mutex<()>,
     jobs: Jobs,
     maintenance: Maintenance,
 }
@@ -51,6 +53,7 @@ impl Store {
             options,
             disks,
             volumes: RwLock::new(volumes),
+            creating: Mutex::new(()),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
         });
@@ -99,9 +102,10 @@ impl Store {
     }
 
     fn create_volume_now(&self, id: VolumeId) -> Result<(), StoreError> {
-        // Held while the file is made, so that two requests make one volume.
-        let mut volumes = self.volumes.write();
-        match volumes.get(&id) {
+        // One at a time, so that two requests make one volume. Readers of the map do not
+        // wait: it is locked only when the file is there.
+        let _one_at_a_time = self.creating.lock();
+        match self.volumes.read().get(&id) {
             Some(Slot::Open { .. }) => return Ok(()),
             Some(Slot::Broken { reason, .. }) => {
                 let reason = format!("it is here, but could not be opened: {reason}").into();
@@ -115,7 +119,8 @@ impl Store {
         let opened = Volume::open(&disk.disk, self.cluster, id, self.options.volume.clone());
         let (volume, report) = opened.map_err(|error| io(std::io::Error::other(error)))?;
         tracing::info!(volume = %id, disk = %disk.path.display(), "volume created");
-        volumes.insert(id, Slot::Open { disk: number, volume: Arc::new(volume), report });
+        let slot = Slot::Open { disk: number, volume: Arc::new(volume), report };
+        self.volumes.write().insert(id, slot);
         Ok(())
     }
 

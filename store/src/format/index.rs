@@ -94,6 +94,17 @@ pub struct IndexHead {
 }
 
 impl Entry {
+    /// The entry of a live needle whose record has `record_bytes`, a multiple of 8 below 32 MiB.
+    pub fn of_record(offset: NeedleOffset, record_bytes: u64) -> Self {
+        let size_blocks = u32::try_from(record_bytes / super::ALIGNMENT).unwrap_or(u32::MAX);
+        Self { offset, size_blocks }
+    }
+
+    /// The entry of a key whose tombstone stands at `offset`.
+    pub const fn tombstone(offset: NeedleOffset) -> Self {
+        Self { offset, size_blocks: 0 }
+    }
+
     /// Bytes of the record; 0 for a tombstone.
     pub fn record_bytes(self) -> u64 {
         u64::from(self.size_blocks) * super::ALIGNMENT

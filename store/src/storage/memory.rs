@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -82,6 +83,8 @@ struct Bytes {
     durable: Vec<u8>,
     now: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Reads that touch these fail, as those of a bad sector do.
+    unreadable: Vec<Range<u64>>,
 }
 
 #[derive(Clone)]
@@ -136,6 +139,14 @@ impl MemoryDisk {
         }
     }
 
+    /// From now on reads that touch these bytes of a file fail with EIO; an empty range heals it.
+    pub fn spoil(&self, name: &str, range: Range<u64>) {
+        if let Some(content) = self.shared.names.lock().now.get(name) {
+            let unreadable = &mut content.lock().unreadable;
+            if range.is_empty() { unreadable.clear() } else { unreadable.push(range) }
+        }
+    }
+
     /// The bytes of a file as they are now.
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         self.shared.names.lock().now.get(name).map(|content| content.lock().now.clone())
@@ -144,11 +155,8 @@ impl MemoryDisk {
     /// Puts a file there, already durable.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut names = self.shared.names.lock();
-        let content = Arc::new(Mutex::new(Bytes {
-            durable: bytes.clone(),
-            now: bytes,
-            unsynced: Vec::new(),
-        }));
+        let content =
+            Arc::new(Mutex::new(Bytes { durable: bytes.clone(), now: bytes, ..Bytes::default() }));
         names.durable.insert(name.to_owned(), Arc::clone(&content));
         names.now.insert(name.to_owned(), content);
     }
@@ -342,6 +350,10 @@ impl File for MemoryFile {
     fn read_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
         self.shared.step(Call::Read)?;
         let content = self.content.lock();
+        let read = offset..offset + len as u64;
+        if content.unreadable.iter().any(|bad| bad.start < read.end && read.start < bad.end) {
+            return Err(rustix::io::Errno::IO.into());
+        }
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.now.len());
         let end = start.saturating_add(len).min(content.now.len());
         out.extend_from_slice(content.now.get(start..end).unwrap_or_default());

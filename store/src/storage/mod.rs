@@ -121,3 +121,8 @@ pub fn write_all_at(file: &dyn File, mut data: &[u8], mut offset: u64) -> io::Re
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+/// Whether `error` says that the device failed to read or write. Trying again will not help.
+pub fn is_device_error(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}

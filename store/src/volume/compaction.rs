@@ -9,13 +9,12 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::digest::{Totals, content};
 use super::files;
-use super::group::blocks;
 use super::live::{Live, Shared};
+use super::progress::Progress;
 use super::record::pad;
 use super::scanner::{Found, Scanner};
 use super::writer::Writer;
@@ -34,44 +33,6 @@ const STEP_BYTES: usize = 1 << 20;
 const LAST_ROUND_BYTES: u64 = 4 << 20;
 /// Rounds beside the writer, after which it does the rest however much that is.
 const MAX_ROUNDS: u32 = 8;
-
-/// How far a long task on a volume has come. Clones are the same task.
-#[derive(Debug, Clone, Default)]
-pub struct Progress {
-    counts: Arc<Counts>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    done_bytes: AtomicU64,
-    total_bytes: AtomicU64,
-    cancelled: AtomicBool,
-}
-
-impl Progress {
-    /// Bytes done and bytes in all.
-    pub fn bytes(&self) -> (u64, u64) {
-        (
-            self.counts.done_bytes.load(Ordering::Relaxed),
-            self.counts.total_bytes.load(Ordering::Relaxed),
-        )
-    }
-
-    /// Asks the task to stop at its next step.
-    pub fn cancel(&self) {
-        self.counts.cancelled.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn expect(&self, total_bytes: u64) {
-        self.counts.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
-    }
-
-    /// Notes work done; false if the task should stop.
-    pub(super) fn advance(&self, bytes: u64) -> bool {
-        self.counts.done_bytes.fetch_add(bytes, Ordering::Relaxed);
-        !self.counts.cancelled.load(Ordering::Relaxed)
-    }
-}
 
 /// What a compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -185,11 +146,16 @@ impl Copy {
     fn copy_range(&mut self, end: NeedleOffset) -> Result<(), StoreError> {
         let (file, salt) = self.source();
         let range = self.copied_to.bytes()..end.bytes();
-        for found in Scanner::new(&*file, salt, range) {
+        let mut scanner = Scanner::new(&*file, salt, range);
+        for found in scanner.by_ref() {
             match found.map_err(|error| self.io(error))? {
                 Found::Record { offset, header } => self.copy_record(&*file, offset, header)?,
                 Found::Damage(range) => self.copy_damaged(&*file, &range)?,
             }
+        }
+        if scanner.met_device_error() {
+            // Nothing is left behind for good that a better day may still read.
+            return Err(self.io(rustix::io::Errno::IO.into()));
         }
         self.flush()?;
         self.copied_to = end;
@@ -255,7 +221,7 @@ impl Copy {
         let entry =
             self.put_record(header, crate::format::checksum::Trailer::of(&[], &[]).as_bytes())?;
         self.totals.tombstones += 1;
-        self.note(header.key, Entry { size_blocks: 0, ..entry });
+        self.note(header.key, Entry::tombstone(entry.offset));
         Ok(())
     }
 
@@ -299,7 +265,7 @@ impl Copy {
         if self.buffer.len() >= STEP_BYTES {
             self.flush()?;
         }
-        Ok(Entry { offset, size_blocks: blocks(header.record_bytes()) })
+        Ok(Entry::of_record(offset, header.record_bytes()))
     }
 
     fn next_offset(&self) -> Result<NeedleOffset, StoreError> {

@@ -4,17 +4,20 @@ use std::io;
 use std::ops::Range;
 
 use hashbrown::HashMap;
+use tokio::sync::oneshot;
 
 use super::digest::content;
 use super::live::{Live, Located, Shared};
 use super::record::{Body, Place, Prepared};
-use super::writer::Reply;
 use crate::error::StoreError;
+use crate::format::NeedleOffset;
 use crate::format::index::Entry;
 use crate::format::needle::{BatchPlace, HEADER_BYTES, NeedleHeader};
-use crate::format::{ALIGNMENT, NeedleOffset};
 use crate::id::Key;
 use crate::storage::read_exact_at;
+
+/// Where the answer to a command goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Records encoded one after another, and what they will change once they are durable.
 pub(super) struct Group {
@@ -200,17 +203,14 @@ impl Group {
         let start = self.buffer.len();
         let header = record.encode(&mut self.buffer, live.salt, place);
         let in_buffer = start..self.buffer.len();
-        let size_blocks = match change {
-            Change::Put | Change::Repair { .. } => blocks(header.record_bytes()),
-            Change::Delete { .. } | Change::DeleteUnknown | Change::Abort => 0,
+        let entry = match change {
+            Change::Put | Change::Repair { .. } => Entry::of_record(offset, header.record_bytes()),
+            Change::Delete { .. } | Change::DeleteUnknown | Change::Abort => {
+                Entry::tombstone(offset)
+            }
         };
         self.keys.insert(record.key, self.changes.len());
-        self.changes.push(Staged {
-            header,
-            in_buffer,
-            entry: Entry { offset, size_blocks },
-            change,
-        });
+        self.changes.push(Staged { header, in_buffer, entry, change });
         Ok(())
     }
 
@@ -302,11 +302,6 @@ fn stored_content(
         }
         _ => Ok(Stored::Damaged),
     }
-}
-
-/// A record's size as the index counts it.
-pub(super) fn blocks(record_bytes: u64) -> u32 {
-    u32::try_from(record_bytes / ALIGNMENT).unwrap_or(u32::MAX)
 }
 
 fn too_many() -> StoreError {

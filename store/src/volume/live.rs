@@ -60,7 +60,9 @@ pub(super) struct Counters {
     pub puts: AtomicU64,
     pub deletes: AtomicU64,
     pub syncs: AtomicU64,
-    pub corrupt_reads: AtomicU64,
+    pub failed_reads: AtomicU64,
+    /// Reads that the device failed.
+    pub device_errors: AtomicU64,
 }
 
 /// Where a record was when it was looked up. The file stays readable though compaction replace it.

@@ -10,6 +10,8 @@ pub mod files;
 mod group;
 mod live;
 mod open;
+mod options;
+mod progress;
 mod reader;
 mod record;
 mod recovery;
@@ -23,19 +25,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-pub use compaction::{Compacted, Progress};
+pub use compaction::Compacted;
 pub use live::Condition;
 pub use open::{Created, OpenError, OpenReport};
+pub use options::{Durability, VolumeOptions};
+pub use progress::Progress;
 pub use reader::{StoredNeedle, WHOLE_READ_BYTES};
 pub use record::NewNeedle;
 pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
 
-use crate::config::Durability;
 use crate::error::StoreError;
 use crate::format::superblock::SUPERBLOCK_BYTES;
 use crate::id::{Cookie, Key, VolumeId};
@@ -44,36 +46,6 @@ use digest::{Totals, content};
 use live::Shared;
 use record::Prepared;
 use writer::{Command, Writer};
-
-/// How a volume works.
-#[derive(Debug, Clone)]
-pub struct VolumeOptions {
-    /// When uploads are answered.
-    pub durability: Durability,
-    /// The file grows no larger than this; at most 32 GiB.
-    pub limit_bytes: u64,
-    /// No new needles are taken when the disk has less room than this.
-    pub min_free_bytes: u64,
-    /// How long compaction keeps the tombstones of needles that are gone.
-    pub tombstone_retention: Duration,
-    /// How many commands may wait for the writer.
-    pub queue_len: usize,
-    /// The index is written to its file when the hash table has this many entries.
-    pub checkpoint_entries: usize,
-}
-
-impl Default for VolumeOptions {
-    fn default() -> Self {
-        Self {
-            durability: Durability::Sync,
-            limit_bytes: crate::format::MAX_VOLUME_BYTES,
-            min_free_bytes: 1 << 30,
-            tombstone_retention: Duration::from_hours(24),
-            queue_len: 1024,
-            checkpoint_entries: 1 << 18,
-        }
-    }
-}
 
 /// An open volume.
 pub struct Volume {
@@ -197,7 +169,7 @@ impl Volume {
             puts: counters.puts.load(Ordering::Relaxed),
             deletes: counters.deletes.load(Ordering::Relaxed),
             syncs: counters.syncs.load(Ordering::Relaxed),
-            failed_reads: counters.corrupt_reads.load(Ordering::Relaxed),
+            failed_reads: counters.failed_reads.load(Ordering::Relaxed),
             unsaved_entries: live.index.recent_len(),
         }
     }
@@ -308,7 +280,7 @@ impl Volume {
 
     fn send<T>(
         &self,
-        command: impl FnOnce(writer::Reply<T>) -> Command,
+        command: impl FnOnce(group::Reply<T>) -> Command,
     ) -> Result<Answer<T>, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);

@@ -110,13 +110,18 @@ impl Volume {
         clear_leftovers(&**disk, id, superblock.generation)?;
         let mut report = OpenReport::default();
         let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
-        let recovered = recover(&*file, superblock.salt(), sealed)?;
+        let mut recovered = recover(&*file, superblock.salt(), sealed)?;
         report.scanned_bytes = recovered.scanned_bytes;
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
-        report.cut_bytes = cut_torn_end(&*file, recovered.end.bytes())?;
-        let condition =
-            if has_mark(&**disk, id)? { Condition::ReadOnly } else { Condition::Writable };
+        let condition = if recovered.met_device_error {
+            // What is missing may be there: nothing is cut off or taken back.
+            recovered.aborts.clear();
+            Condition::Failed("the device failed to read some of the volume file".into())
+        } else {
+            report.cut_bytes = cut_torn_end(&*file, recovered.end.bytes())?;
+            if has_mark(&**disk, id)? { Condition::ReadOnly } else { Condition::Writable }
+        };
         let volume = Self::start(disk, id, options, file, superblock, recovered, condition)?;
         Ok((volume, report))
     }

@@ -3,11 +3,12 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use super::live::{Located, Shared};
+use super::live::{Condition, Located, Shared};
 use super::record::Body;
 use crate::error::StoreError;
 use crate::format::checksum::{BLOCK_BYTES, Trailer, covering_blocks, trailer_bytes};
@@ -15,10 +16,13 @@ use crate::format::meta::Meta;
 use crate::format::needle::{HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Cookie, Key};
-use crate::storage::{File, read_exact_at};
+use crate::storage::{File, is_device_error, read_exact_at};
 
 /// Records up to this size are read whole, in one disk access, when they are opened.
 pub const WHOLE_READ_BYTES: u64 = 256 * 1024;
+
+/// Reads that the device may fail before the volume refuses writes.
+const QUARANTINE_DEVICE_ERRORS: u64 = 3;
 
 /// A needle found and vouched for. It stays readable whatever happens to its volume.
 pub struct StoredNeedle {
@@ -210,12 +214,29 @@ impl From<FormatError> for ReadError {
 
 impl Shared {
     fn read_error(&self, error: ReadError, key: Key, offset: NeedleOffset) -> StoreError {
-        Self::count(&self.counters.corrupt_reads, 1);
+        Self::count(&self.counters.failed_reads, 1);
         match error {
-            ReadError::Io(error) => StoreError::io(self.id, error),
+            ReadError::Io(error) => {
+                self.note_device_error(&error);
+                StoreError::io(self.id, error)
+            }
             ReadError::Format(reason) => {
                 StoreError::Corrupt { volume: self.id, key, offset, reason }
             }
+        }
+    }
+
+    /// A device that fails again and again gets no more to keep. Nothing is deleted for
+    /// that: what can still be read is served.
+    fn note_device_error(&self, error: &io::Error) {
+        if !is_device_error(error) {
+            return;
+        }
+        let seen = self.counters.device_errors.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut condition = self.condition.lock();
+        if seen >= QUARANTINE_DEVICE_ERRORS && !matches!(*condition, Condition::Failed(_)) {
+            tracing::error!(volume = %self.id, device_errors = seen, "volume quarantined: it refuses writes");
+            *condition = Condition::Failed(format!("the device failed {seen} reads").into());
         }
     }
 

@@ -15,7 +15,6 @@ use std::io;
 use std::ops::Range;
 
 use super::digest::{Totals, content};
-use super::group::blocks;
 use super::scanner::{Found, Scanner, check_body};
 use crate::format::index::Entry;
 use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
@@ -23,7 +22,7 @@ use crate::format::superblock::SUPERBLOCK_BYTES;
 use crate::format::{NeedleOffset, Salt};
 use crate::id::{Cookie, Key};
 use crate::index::{Index, Sealed};
-use crate::storage::{File, read_up_to};
+use crate::storage::{File, is_device_error, read_up_to};
 
 /// What a volume file was found to hold.
 pub(super) struct Recovered {
@@ -36,6 +35,9 @@ pub(super) struct Recovered {
     pub damage: Vec<Range<u64>>,
     /// Records that were never acknowledged and are not whole; to be taken back.
     pub aborts: Vec<(Key, Cookie)>,
+    /// Whether the device failed to read some of the file. Then nothing may be concluded
+    /// from what is missing.
+    pub met_device_error: bool,
     /// Bytes scanned, because the index file did not cover them.
     pub scanned_bytes: u64,
 }
@@ -68,13 +70,16 @@ pub(super) fn recover(file: &dyn File, salt: Salt, sealed: Sealed) -> io::Result
         end: NeedleOffset::from_bytes(start).unwrap_or_default(),
         damage: Vec::new(),
         aborts: Vec::new(),
+        met_device_error: false,
         scanned_bytes: end.saturating_sub(start),
     };
     let mut recovery =
         Recovery { file, salt, found, unproven: VecDeque::new(), doubtful: Vec::new() };
-    for found in Scanner::new(file, salt, start..end) {
+    let mut scanner = Scanner::new(file, salt, start..end);
+    for found in scanner.by_ref() {
         recovery.take(found?)?;
     }
+    recovery.found.met_device_error = scanner.met_device_error();
     recovery.judge_the_rest()
 }
 
@@ -110,14 +115,24 @@ impl Recovery<'_> {
                     if !continues(&batch, &header) {
                         self.end_batch(&mut batch)?;
                     }
-                    let whole = header.kind != Kind::Data
-                        || check_body(self.file, offset, &header)?.is_ok();
+                    let whole = header.kind != Kind::Data || self.is_whole(offset, &header)?;
                     batch.push(Checked { offset, header, whole });
                 }
             }
         }
         self.end_batch(&mut batch)?;
         Ok(self.found)
+    }
+
+    fn is_whole(&mut self, offset: NeedleOffset, header: &NeedleHeader) -> io::Result<bool> {
+        match check_body(self.file, offset, header) {
+            // It may well be whole, and have been acknowledged.
+            Err(error) if is_device_error(&error) => {
+                self.found.met_device_error = true;
+                Ok(true)
+            }
+            checked => Ok(checked?.is_ok()),
+        }
     }
 
     /// A batch counts if all its members are there and whole; else it never happened.
@@ -151,16 +166,20 @@ impl Recovery<'_> {
             let content = self.content_at(old)?;
             self.found.totals.remove(old.record_bytes(), content);
         }
-        let size_blocks = if header.kind == Kind::Data { blocks(record_bytes) } else { 0 };
-        let entry = Entry { offset, size_blocks };
-        match header.kind {
-            Kind::Data => self.found.totals.add(record_bytes, content(header)),
-            Kind::Tombstone => self.found.totals.tombstones += 1,
+        let entry = match header.kind {
+            Kind::Data => {
+                self.found.totals.add(record_bytes, content(header));
+                Entry::of_record(offset, record_bytes)
+            }
+            Kind::Tombstone => {
+                self.found.totals.tombstones += 1;
+                Entry::tombstone(offset)
+            }
             Kind::Abort => {
                 self.found.index.forget(header.key);
                 return Ok(());
             }
-        }
+        };
         self.found.index.insert(header.key, entry);
         Ok(())
     }
@@ -168,7 +187,10 @@ impl Recovery<'_> {
     /// What the needle at `entry` adds to the digest; `None` where its header is damaged.
     fn content_at(&self, entry: Entry) -> io::Result<Option<u128>> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
-        read_up_to(self.file, &mut bytes, HEADER_BYTES, entry.offset.bytes())?;
+        match read_up_to(self.file, &mut bytes, HEADER_BYTES, entry.offset.bytes()) {
+            Err(error) if !is_device_error(&error) => return Err(error),
+            _ => {}
+        }
         let header = NeedleHeader::from_bytes(&bytes, self.salt, entry.offset);
         Ok(header.ok().map(|header| content(&header)))
     }

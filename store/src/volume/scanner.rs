@@ -5,10 +5,13 @@ use std::ops::Range;
 
 use crate::format::needle::{HEADER_BYTES, MAGIC, NeedleHeader};
 use crate::format::{ALIGNMENT, FormatError, NeedleOffset, Salt, align_up};
-use crate::storage::{File, read_exact_at, read_up_to};
+use crate::storage::{File, is_device_error, read_exact_at, read_up_to};
 
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// How much is given up where the device fails to read.
+const PAGE_BYTES: usize = 4096;
 
 /// What stands at one place of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,13 +39,23 @@ pub struct Scanner<'a> {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// Whether the device failed to read some of it.
+    met_device_error: bool,
 }
 
 impl<'a> Scanner<'a> {
     /// Scans `range` of `file`; the start must be where a record starts.
     pub fn new(file: &'a dyn File, salt: Salt, range: Range<u64>) -> Self {
         let (position, end) = (range.start, range.end);
-        Self { file, salt, position, end, window: Vec::new(), window_at: 0 }
+        Self {
+            file,
+            salt,
+            position,
+            end,
+            window: Vec::new(),
+            window_at: 0,
+            met_device_error: false,
+        }
     }
 
     /// The bytes from `at` to the end of the window that holds them: at least `least`,
@@ -50,14 +63,43 @@ impl<'a> Scanner<'a> {
     fn bytes(&mut self, at: u64, least: usize) -> io::Result<&[u8]> {
         let held = self.window_at..self.window_at + self.window.len() as u64;
         if at < held.start || at + least as u64 > held.end {
-            self.window.clear();
             let len = usize::try_from(self.end - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
-            read_up_to(self.file, &mut self.window, len, at)?;
-            self.window_at = at;
+            self.fill_window(at, len)?;
         }
         let start = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
         let bytes = self.window.get(start..).unwrap_or_default();
         Ok(if bytes.len() < least { &[] } else { bytes })
+    }
+
+    fn fill_window(&mut self, at: u64, len: usize) -> io::Result<()> {
+        self.window.clear();
+        self.window_at = at;
+        match read_up_to(self.file, &mut self.window, len, at) {
+            Err(error) if is_device_error(&error) => self.fill_by_pages(at, len),
+            read => read.map(drop),
+        }
+    }
+
+    /// Reads what the device still gives. The rest counts as zeros, which are no needle.
+    fn fill_by_pages(&mut self, at: u64, len: usize) -> io::Result<()> {
+        self.met_device_error = true;
+        self.window.clear();
+        while self.window.len() < len {
+            let have = self.window.len();
+            let wanted = PAGE_BYTES.min(len - have);
+            match read_up_to(self.file, &mut self.window, wanted, at + have as u64) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if is_device_error(&error) => self.window.resize(have + wanted, 0),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the device failed to read some of what was scanned. What it held is unknown.
+    pub fn met_device_error(&self) -> bool {
+        self.met_device_error
     }
 
     /// The header at `at`, if a whole record fits between there and the end.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -195,6 +196,30 @@ fn a_full_queue_says_busy_at_once() {
     assert!(results.into_iter().flatten().all(|answer| answer.blocking_recv().unwrap().is_ok()));
 }
 
+#[test]
+fn each_durability_mode_keeps_its_word() {
+    let survives = |durability, wait: Duration| {
+        let disk = MemoryDisk::new();
+        Volume::create(&disk, CLUSTER, id()).unwrap();
+        let volume = open_with(&disk, VolumeOptions { durability, ..options() }).unwrap().0;
+        put(&volume, &[1]).unwrap();
+        assert_has(&volume, 1);
+        std::thread::sleep(wait);
+        let crashes = |seed| get(&open(&disk.crash(&mut StdRng::seed_from_u64(seed))), 1).is_ok();
+        let kept = (0..20).filter(|&seed| crashes(seed)).count();
+        volume.close().unwrap();
+        assert_has(&open(&disk.crash(&mut StdRng::seed_from_u64(0))), 1);
+        kept
+    };
+    assert_eq!(survives(Durability::Sync, Duration::ZERO), 20);
+    assert!(survives(Durability::Interval(Duration::from_mins(1)), Duration::ZERO) < 20);
+    assert_eq!(
+        survives(Durability::Interval(Duration::from_millis(20)), Duration::from_secs(1)),
+        20
+    );
+    assert!(survives(Durability::Os, Duration::from_millis(100)) < 20);
+}
+
 /// Trap 6 of the field: the index kept offsets of a group whose sync had failed.
 #[test]
 fn a_failed_sync_shows_nothing_and_stops_writes_until_reopened() {
@@ -211,6 +236,47 @@ fn a_failed_sync_shows_nothing_and_stops_writes_until_reopened() {
     assert_has(&volume, 1);
     put(&volume, &[3]).unwrap();
     assert_has(&volume, 3);
+}
+
+/// Trap 1 and b7 of the field: one EIO deleted a replica, or took a whole volume offline.
+#[test]
+fn a_bad_sector_costs_the_needles_on_it_and_nothing_else() {
+    let (disk, volume) = new_volume();
+    for key in 1..=8 {
+        put(&volume, &[41 * key]).unwrap();
+    }
+    let name = files::volume(id());
+    let before = disk.bytes(&name).unwrap();
+    let at = volume.shared.locate(Key::new(41)).unwrap().entry.offset.bytes();
+    let bad = at + 30_000..at + 30_512;
+    disk.spoil(&name, bad.clone());
+    for _ in 0..2 {
+        assert!(matches!(get(&volume, 41), Err(StoreError::Io { .. })), "an error for that needle");
+        put(&volume, &[1]).unwrap();
+    }
+    assert!(get(&volume, 41).is_err());
+    assert!(matches!(put(&volume, &[2]), Err(StoreError::Failed { .. })), "quarantined");
+    (2..=8).for_each(|key| assert_has(&volume, 41 * key));
+    let report = volume.verify(&Progress::default()).unwrap();
+    assert_eq!(
+        report.damaged.iter().map(|damage| damage.key).collect::<Vec<_>>(),
+        [Some(Key::new(41))]
+    );
+    assert!(matches!(volume.compact(&Progress::default()), Err(StoreError::Failed { .. })));
+    drop(volume);
+
+    // A start on the bad disk: what can be read is served, nothing is cut or taken back.
+    let last = before.len() as u64 - 30_000;
+    for spoiled in [bad, at..at + 8, last..last + 8] {
+        disk.spoil(&name, 0..0);
+        disk.spoil(&name, spoiled);
+        let volume = open(&disk);
+        let readable = (1..=8).filter(|key| get(&volume, 41 * key).is_ok()).count();
+        assert_eq!(readable, 7);
+        assert!(disk.bytes(&name).unwrap().starts_with(&before), "an error never destroys");
+    }
+    disk.spoil(&name, 0..0);
+    (1..=8).for_each(|key| assert_has(&open(&disk), 41 * key));
 }
 
 /// Trap 14 of the field: writes acknowledged on a full disk, and lost.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::compaction::Progress;
+use super::progress::Progress;
 use super::recovery::recover;
 use super::scanner::{Found, Scanner, check_body};
 use crate::format::needle::Kind;
@@ -13,7 +13,7 @@ use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{FormatError, Salt};
 use crate::id::{Key, VolumeId};
 use crate::index::{Index, Sealed};
-use crate::storage::{File, read_up_to};
+use crate::storage::{File, is_device_error, read_up_to};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,10 +98,10 @@ pub(super) fn verify(
             Found::Record { offset, header } => {
                 let size_bytes = header.record_bytes();
                 if header.kind == Kind::Data && is_newest(index, header.key, offset.bytes()) {
-                    match check_body(file, offset, &header)? {
+                    match readable(check_body(file, offset, &header))? {
                         Ok(()) => report.note_good(size_bytes),
                         Err(reason) => {
-                            report.note_bad(offset.bytes(), size_bytes, Some(header.key), &reason);
+                            report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
                         }
                     }
                 }
@@ -113,6 +113,14 @@ pub(super) fn verify(
         }
     }
     Ok(report)
+}
+
+/// What is wrong with a body, in words. Where the device fails to read it, that is what is wrong.
+fn readable(checked: io::Result<Result<(), FormatError>>) -> io::Result<Result<(), String>> {
+    match checked {
+        Err(error) if is_device_error(&error) => Ok(Err(error.to_string())),
+        checked => Ok(checked?.map_err(|reason| reason.to_string())),
+    }
 }
 
 fn is_newest(lend: LendIndex<'_>, key: Key, offset: u64) -> bool {
@@ -131,8 +139,8 @@ impl VerifyReport {
         self.good_bytes += size_bytes;
     }
 
-    fn note_bad(&mut self, offset: u64, size_bytes: u64, key: Option<Key>, reason: &FormatError) {
-        self.damaged.push(Damaged { offset, size_bytes, key, reason: reason.to_string() });
+    fn note_bad(&mut self, offset: u64, size_bytes: u64, key: Option<Key>, reason: String) {
+        self.damaged.push(Damaged { offset, size_bytes, key, reason });
     }
 
     /// A stretch without readable headers: the index may still know which needles it held.
@@ -143,12 +151,12 @@ impl VerifyReport {
             lost.extend(entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes())));
         });
         lost.sort_unstable_by_key(|(_, entry)| entry.offset);
-        let reason = FormatError::Checksum { what: "needle header" };
+        let reason = FormatError::Checksum { what: "needle header" }.to_string();
         if lost.is_empty() {
-            self.note_bad(damage.start, damage.end - damage.start, None, &reason);
+            self.note_bad(damage.start, damage.end - damage.start, None, reason.clone());
         }
         for (key, entry) in lost {
-            self.note_bad(entry.offset.bytes(), entry.record_bytes(), Some(key), &reason);
+            self.note_bad(entry.offset.bytes(), entry.record_bytes(), Some(key), reason.clone());
         }
     }
 }

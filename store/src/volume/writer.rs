@@ -11,19 +11,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::oneshot;
-
-use super::group::{Change, Group};
+use super::group::{Change, Group, Reply};
 use super::live::{Condition, Live, Shared};
+use super::options::Durability;
 use super::record::Prepared;
-use crate::config::Durability;
 use crate::error::StoreError;
 use crate::format::{MAX_VOLUME_BYTES, NeedleOffset};
 use crate::id::{Cookie, Key};
 use crate::storage::{is_disk_full, write_all_at};
-
-/// Where the answer to a command goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Work for the writer.
 pub(super) enum Command {

@@ -1,0 +1,186 @@
+//! How a proxy works: as written by an operator ([`ProxyConfig`]), and checked and typed
+//! ([`ProxyOptions`]).
+
+use std::num::NonZeroUsize;
+
+use axum::http::HeaderValue;
+use hayrick_service::config::{ByteSize, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Limits, PoolOptions, Settings};
+use crate::upload::{CHUNK_BYTES, MEMORY_UNIT};
+
+/// The `[proxy]` section of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyConfig {
+    /// A larger upload is answered 413. Default 5 GiB.
+    pub max_object: ByteSize,
+    /// Bytes of uploads that may be in memory at one time. Default 256 MiB.
+    pub upload_memory: ByteSize,
+    /// `Cache-Control` of objects that anybody may read. Default `public, no-cache`: caches
+    /// keep the object and ask each time whether it is still the same.
+    pub cache_control: String,
+    /// Pictures.
+    pub image: ImageConfig,
+}
+
+/// The `[proxy.image]` section of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageConfig {
+    /// Threads that work on pictures; 0 for one for each core. Default 0.
+    pub threads: usize,
+    /// Pictures that may wait for a thread before others are answered 429; 0 for 4 for
+    /// each thread. Default 0.
+    pub queue_len: usize,
+    /// The longest that a picture may take, waiting included. Default 10s.
+    pub deadline: Span,
+    /// Largest file that is resized. Default 20 MiB.
+    pub max_source: ByteSize,
+    /// Most pixels of a picture that is resized. Default 50,000,000.
+    pub max_pixels: u64,
+    /// Longest side in pixels of a picture that is resized. Default 16384.
+    pub max_side: u32,
+    /// JPEG quality where the URL names none. Default 75.
+    pub jpeg_quality: u8,
+    /// WebP quality where the URL names none. Default 75.
+    pub webp_quality: u8,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            max_object: ByteSize::gib(5),
+            upload_memory: ByteSize::mib(256),
+            cache_control: "public, no-cache".to_owned(),
+            image: ImageConfig::default(),
+        }
+    }
+}
+
+impl Default for ImageConfig {
+    fn default() -> Self {
+        let (limits, settings) = (Limits::default(), Settings::default());
+        Self {
+            threads: 0,
+            queue_len: 0,
+            deadline: Span::secs(10),
+            max_source: ByteSize::new(limits.max_source_bytes),
+            max_pixels: limits.max_pixels,
+            max_side: limits.max_side,
+            jpeg_quality: settings.jpeg_quality,
+            webp_quality: settings.webp_quality,
+        }
+    }
+}
+
+/// What a proxy works by.
+#[derive(Debug, Clone)]
+pub struct ProxyOptions {
+    /// A larger upload is answered 413.
+    pub max_object_bytes: u64,
+    /// Bytes of uploads that may be in memory at one time.
+    pub upload_memory_bytes: u64,
+    /// `Cache-Control` of objects that anybody may read.
+    pub cache_control: HeaderValue,
+    /// How pictures are made.
+    pub image: Settings,
+    /// The threads that make them.
+    pub image_pool: PoolOptions,
+}
+
+/// A value that makes no sense, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("proxy.{key}: {problem}")]
+pub struct ConfigProblem {
+    /// The key in the section.
+    pub key: &'static str,
+    /// What is wrong with it and what would be right.
+    pub problem: &'static str,
+}
+
+impl ProxyConfig {
+    /// Checks every value. Nothing is silently changed into something else.
+    pub fn check(&self) -> Result<ProxyOptions, ConfigProblem> {
+        require(self.max_object.bytes() > 0, "max_object", "must be more than 0")?;
+        require(
+            self.upload_memory.bytes() >= 4 * CHUNK_BYTES as u64,
+            "upload_memory",
+            "must be at least 32MiB, enough for two large uploads",
+        )?;
+        let image = &self.image;
+        let quality = |quality| (1..=100).contains(&quality);
+        require(quality(image.jpeg_quality), "image.jpeg_quality", "must be from 1 to 100")?;
+        require(quality(image.webp_quality), "image.webp_quality", "must be from 1 to 100")?;
+        require(image.max_side > 0, "image.max_side", "must be more than 0")?;
+        let cache_control = HeaderValue::from_str(&self.cache_control);
+        let problem = "must be text that an HTTP header can carry";
+        Ok(ProxyOptions {
+            max_object_bytes: self.max_object.bytes(),
+            upload_memory_bytes: self.upload_memory.bytes(),
+            cache_control: cache_control
+                .map_err(|_| ConfigProblem { key: "cache_control", problem })?,
+            image: image.settings(),
+            image_pool: image.pool(),
+        })
+    }
+}
+
+impl ImageConfig {
+    fn settings(&self) -> Settings {
+        Settings {
+            limits: Limits {
+                max_source_bytes: self.max_source.bytes(),
+                max_pixels: self.max_pixels,
+                max_side: self.max_side,
+            },
+            jpeg_quality: self.jpeg_quality,
+            webp_quality: self.webp_quality,
+            ..Settings::default()
+        }
+    }
+
+    fn pool(&self) -> PoolOptions {
+        let default = PoolOptions::default();
+        let threads = NonZeroUsize::new(self.threads).unwrap_or(default.threads);
+        let four = const { NonZeroUsize::new(4).unwrap() };
+        let queue_limit = NonZeroUsize::new(self.queue_len).unwrap_or(threads.saturating_mul(four));
+        PoolOptions { threads, queue_limit, deadline: self.deadline.duration() }
+    }
+}
+
+impl ProxyOptions {
+    pub(crate) fn upload_memory_units(&self) -> usize {
+        let units = self.upload_memory_bytes / MEMORY_UNIT as u64;
+        usize::try_from(units).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS)
+    }
+}
+
+fn require(holds: bool, key: &'static str, problem: &'static str) -> Result<(), ConfigProblem> {
+    if holds { Ok(()) } else { Err(ConfigProblem { key, problem }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senseless_values_are_named() {
+        type Spoil = fn(&mut ProxyConfig);
+        assert!(ProxyConfig::default().check().is_ok());
+        let cases: [(&str, Spoil); 6] = [
+            ("max_object", |c| c.max_object = ByteSize::new(0)),
+            ("upload_memory", |c| c.upload_memory = ByteSize::mib(1)),
+            ("cache_control", |c| c.cache_control = "\n".to_owned()),
+            ("image.jpeg_quality", |c| c.image.jpeg_quality = 0),
+            ("image.webp_quality", |c| c.image.webp_quality = 101),
+            ("image.max_side", |c| c.image.max_side = 0),
+        ];
+        for (key, spoil) in cases {
+            let mut config = ProxyConfig::default();
+            spoil(&mut config);
+            assert_eq!(config.check().unwrap_err().key, key);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `GET` and `HEAD` of objects.
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::response::Response;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use hayrick_directory::{Access, Bucket, BucketName, ObjectName, Row};
+use hayrick_service::ApiError;
+use hayrick_service::conditional::{Outcome, evaluate};
+use hayrick_service::download::{Content, respond};
+use hayrick_store::StoreError;
+
+use super::error::{directory_error, no_such_object, read_error, suffix_error};
+use super::validators::{needle_header, validators};
+use super::{Call, NEEDLE_HEADER, USER_PREFIX};
+use crate::image::{self, Suffix};
+use crate::object::ObjectReader;
+
+/// For whatever might run in a browser: it may show, and nothing else.
+const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+impl Call {
+    pub(super) async fn download(
+        self,
+        bucket: &BucketName,
+        name: ObjectName,
+    ) -> Result<Response, ApiError> {
+        let base = image::split(name.as_str()).map(|(base, _)| base);
+        let names: Vec<&str> = [Some(name.as_str()), base].into_iter().flatten().collect();
+        let bucket = self.may_read(bucket, &names)?;
+        if let Some(row) = self.lookup(&bucket, &name).await? {
+            return self.send_object(&bucket, &name, row).await;
+        }
+        match Suffix::of_path(name.as_str()).map_err(|error| suffix_error(&error))? {
+            Some((base, suffix)) => {
+                let base: ObjectName = base.parse().map_err(|_| no_such_object())?;
+                let row = self.lookup(&bucket, &base).await?.ok_or_else(no_such_object)?;
+                self.send_picture(&bucket, &row, suffix).await
+            }
+            None => Err(no_such_object()),
+        }
+    }
+
+    async fn lookup(&self, bucket: &Bucket, name: &ObjectName) -> Result<Option<Row>, ApiError> {
+        self.proxy.directory.lookup(&bucket.name, name).await.map_err(directory_error)
+    }
+
+    async fn send_object(
+        self,
+        bucket: &Bucket,
+        name: &ObjectName,
+        mut row: Row,
+    ) -> Result<Response, ApiError> {
+        if self.method == Method::HEAD || self.is_fresh(&row) {
+            // Nothing of these is read from a store.
+            let content = self.content(bucket, &row);
+            return Ok(respond(&self.method, &self.headers, content, |_| {
+                stream::empty::<Result<Bytes, StoreError>>()
+            }));
+        }
+        let reader = match self.proxy.open_object(&row).await {
+            // Replaced, and the old needles deleted, since the name was looked up.
+            Err(StoreError::NotFound) => {
+                let now = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
+                row = now;
+                self.proxy.open_object(&row).await
+            }
+            opened => opened,
+        };
+        let reader = reader.map_err(read_error)?;
+        let content = self.content(bucket, &row);
+        Ok(respond(&self.method, &self.headers, content, move |range| pieces(&reader, range)))
+    }
+
+    /// Whether the client has this version already.
+    fn is_fresh(&self, row: &Row) -> bool {
+        evaluate(&self.method, &self.headers, Some(&validators(row))) != Outcome::Proceed
+    }
+
+    fn content(&self, bucket: &Bucket, row: &Row) -> Content {
+        let mut headers = self.object_headers(bucket, &row.content_type);
+        headers.extend(needle_header(row).map(|value| (NEEDLE_HEADER, value)));
+        for (key, value) in &row.user {
+            let name = HeaderName::try_from(format!("{USER_PREFIX}{key}"));
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+                headers.append(name, value);
+            }
+        }
+        let octets = HeaderValue::from_static("application/octet-stream");
+        let content_type = HeaderValue::from_str(&row.content_type).unwrap_or(octets);
+        Content { content_type, size_bytes: row.size_bytes, validators: validators(row), headers }
+    }
+
+    /// What goes with everything that an uploader made.
+    pub(super) fn object_headers(&self, bucket: &Bucket, content_type: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let cache_control = match bucket.read {
+            Access::Public => self.proxy.options.cache_control.clone(),
+            Access::Private => HeaderValue::from_static("private, no-cache"),
+        };
+        headers.insert(CACHE_CONTROL, cache_control);
+        if !is_plain_media(content_type) {
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
+        }
+        headers
+    }
+}
+
+/// Pictures, sound and film that can run nothing.
+fn is_plain_media(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    !kind.contains("svg")
+        && ["image/", "video/", "audio/"].iter().any(|media| kind.starts_with(media))
+}
+
+fn pieces(
+    reader: &ObjectReader,
+    range: std::ops::Range<u64>,
+) -> stream::BoxStream<'static, Result<Bytes, StoreError>> {
+    // The head of the answer is gone by now, so this is where the error is handled.
+    let log = |error: &StoreError| tracing::error!(%error, "answer cut short");
+    reader.stream(range).map(move |piece| piece.inspect_err(log)).boxed()
+}

@@ -1,0 +1,90 @@
+//! The public door.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `PUT`, `POST /{bucket}/{name}` | 201 if the name is new, else 200; with `Location`, `ETag` and `X-Hayrick-Needle` |
+//! | `POST /{bucket}` | the same, under a name made of the content's SHA-1, as bfs does |
+//! | `GET`, `HEAD /{bucket}/{name}` | the object, with ranges and conditions |
+//! | `GET`, `HEAD /{bucket}/{name}@{suffix}` | the picture, resized: see [`crate::image::Suffix`] |
+//! | `DELETE /{bucket}/{name}` | 204 |
+//! | `GET /{bucket}?prefix=&delimiter=&cursor=&limit=` | a page of names, as JSON |
+//!
+//! A name is everything behind the bucket, percent-decoded once: any UTF-8 of 1 to 1,024
+//! bytes. An object whose name happens to look like a resized picture's is served as it is.
+
+mod access;
+mod download;
+mod error;
+mod list;
+
+mod path;
+mod picture;
+mod store;
+mod validators;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::response::{IntoResponse as _, Response};
+use hayrick_service::ApiError;
+
+use crate::Proxy;
+pub use list::{ListedObject, Listing};
+use path::Target;
+
+/// The needle that holds the object, or its first chunk: `vid,key,cookie`.
+pub const NEEDLE_HEADER: HeaderName = HeaderName::from_static("x-hayrick-needle");
+
+/// Request and answer headers that carry the uploader's own metadata start with this.
+pub const USER_PREFIX: &str = "x-hayrick-meta-";
+
+/// The routes of the public listener.
+pub fn router(proxy: Arc<Proxy>) -> Router {
+    // One handler: a name may be any path, so there is nothing for a router to match.
+    Router::new().fallback(handle).with_state(proxy)
+}
+
+/// A request but for its body, which is not shared between threads.
+struct Call {
+    proxy: Arc<Proxy>,
+    method: Method,
+    headers: axum::http::HeaderMap,
+    query: String,
+}
+
+async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    let call = Call { proxy, method: head.method, headers: head.headers, query };
+    let mut answer = match Target::parse(head.uri.path()) {
+        Ok(target) => call.dispatch(target, body).await.unwrap_or_else(ApiError::into_response),
+        Err(error) => error.into_response(),
+    };
+    // What somebody uploaded is what it says it is, and nothing a browser guesses.
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+impl Call {
+    async fn dispatch(self, target: Target, body: Body) -> Result<Response, ApiError> {
+        match (target, self.method.as_str()) {
+            (Target::Root, "GET" | "HEAD") => Err(ApiError::not_found(
+                "name a bucket: /{bucket}/{name} for an object, /{bucket} for a list of them",
+            )),
+            (Target::Root, _) => Err(ApiError::method_not_allowed("GET, HEAD")),
+            (Target::Bucket(bucket), "GET") => self.list(&bucket).await,
+            (Target::Bucket(bucket), "POST") => self.store_by_digest(&bucket, body).await,
+            (Target::Bucket(_), _) => Err(ApiError::method_not_allowed("GET, POST")),
+            (Target::Object(bucket, name), "GET" | "HEAD") => self.download(&bucket, name).await,
+            (Target::Object(bucket, name), "PUT" | "POST") => self.store(&bucket, name, body).await,
+            (Target::Object(bucket, name), "DELETE") => self.remove(&bucket, name).await,
+            (Target::Object(..), _) => {
+                Err(ApiError::method_not_allowed("GET, HEAD, PUT, POST, DELETE"))
+            }
+        }
+    }
+}

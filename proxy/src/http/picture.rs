@@ -1,0 +1,62 @@
+//! `GET` and `HEAD` of resized pictures.
+
+use axum::http::HeaderValue;
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream;
+use hayrick_directory::{Bucket, Row};
+use hayrick_service::ApiError;
+use hayrick_service::conditional::{ETag, Outcome, Validators, evaluate};
+use hayrick_service::download::{Content, respond};
+use std::convert::Infallible;
+
+use super::Call;
+use super::error::{image_error, read_error};
+use crate::image::{ENCODER_EPOCH, ImageError, Output, Suffix};
+use crate::upload::modified;
+
+impl Call {
+    pub(super) async fn send_picture(
+        self,
+        bucket: &Bucket,
+        row: &Row,
+        suffix: Suffix,
+    ) -> Result<Response, ApiError> {
+        let validators = validators(row, &suffix);
+        let output = if evaluate(&self.method, &self.headers, Some(&validators)) == Outcome::Proceed
+        {
+            Some(self.transform(row, suffix).await?)
+        } else {
+            None // The client has it, or wants another: no pixel is touched for that.
+        };
+        let content_type = output.as_ref().map_or("", |output| output.format.content_type());
+        let bytes = output.map_or_else(Bytes::new, |output| output.bytes.into());
+        let content = Content {
+            content_type: HeaderValue::from_static(content_type),
+            size_bytes: bytes.len() as u64,
+            validators,
+            headers: self.object_headers(bucket, content_type),
+        };
+        Ok(respond(&self.method, &self.headers, content, move |range| {
+            let at = |position| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+            stream::iter([Ok::<_, Infallible>(bytes.slice(at(range.start)..at(range.end)))])
+        }))
+    }
+
+    async fn transform(&self, row: &Row, suffix: Suffix) -> Result<Output, ApiError> {
+        let proxy = &self.proxy;
+        proxy.imager.settings().limits.check_bytes(row.size_bytes).map_err(image_error)?;
+        // Taken before the source is read: what waits for a thread waits in memory.
+        let _slot = proxy.image_slots.try_acquire().map_err(|_| image_error(ImageError::Busy))?;
+        let object = proxy.open_object(row).await.map_err(read_error)?;
+        let source = object.read_all(row.size_bytes).await.map_err(read_error)?;
+        proxy.imager.transform(source, suffix).await.map_err(image_error)
+    }
+}
+
+/// One entity tag for each object version, operation and encoder.
+fn validators(row: &Row, suffix: &Suffix) -> Validators {
+    let operation = crc32fast::hash(suffix.canonical().as_bytes());
+    let etag = format!("\"{:x}-{operation:08x}-{ENCODER_EPOCH}\"", row.version);
+    Validators { etag: etag.parse::<ETag>().ok(), last_modified: Some(modified(row)) }
+}

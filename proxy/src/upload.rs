@@ -1,0 +1,363 @@
+//! From a body to needles on every replica to a name.
+//!
+//! Needles first, then the name: a name never points at what is not there. Whatever is
+//! stored and does not end up under the name is queued for deletion.
+
+use std::time::{Duration, SystemTime};
+
+use axum::BoxError;
+use bytes::{Bytes, BytesMut};
+use futures::future::try_join_all;
+use futures::{Stream, StreamExt as _};
+use hayrick_directory::{
+    Bucket, Committed, Condition, DirectoryError, LocalStores, NeedleRef, ObjectName, Row, StoreId,
+    version_ms,
+};
+use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, StoreError};
+use metrics::counter;
+use tokio::sync::SemaphorePermit;
+
+use crate::Proxy;
+
+/// Objects are split into needles of this size.
+pub const CHUNK_BYTES: usize = 8 << 20;
+
+/// What upload memory is counted in: a semaphore counts no further than 2^29.
+pub(crate) const MEMORY_UNIT: usize = 4096;
+
+/// Volumes tried for one needle.
+const MAX_PLACES: usize = 3;
+
+/// What is being stored, but for its bytes.
+#[derive(Debug, Clone)]
+pub struct NewObject {
+    /// Where it goes.
+    pub bucket: Bucket,
+    /// What it will be called.
+    pub name: ObjectName,
+    /// Its media type.
+    pub content_type: String,
+    /// The uploader's own key and value pairs.
+    pub user: Vec<(String, String)>,
+    /// Its size, if the uploader told it.
+    pub size_bytes: Option<u64>,
+    /// What must hold of the name for the upload to take place.
+    pub condition: Condition,
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The object's row.
+    pub row: Row,
+    /// Whether the name is new.
+    pub created: bool,
+}
+
+/// Why an upload was not stored. Nothing of it is visible.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The body did not come to its end.
+    #[error("the body broke off: {0}")]
+    Body(BoxError),
+    /// More bytes came than an object may have.
+    #[error("the object is larger than {limit} bytes")]
+    TooLarge {
+        /// What is allowed.
+        limit: u64,
+    },
+    /// Too many bytes of uploads are in memory.
+    #[error("too many uploads at once")]
+    Busy,
+    /// No store took a needle.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The directory gave no place or took no name.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+impl Proxy {
+    /// Stores an object. Call it where it is not dropped halfway: what it has stored must
+    /// be committed or discarded.
+    pub async fn upload<S, E>(&self, object: NewObject, body: S) -> Result<Stored, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Into<BoxError>,
+    {
+        let mut upload = Upload {
+            proxy: self,
+            version: self.directory.next_version(),
+            object: &object,
+            needles: Vec::new(),
+            abandoned: Vec::new(),
+        };
+        let stored = upload.store_and_commit(body).await;
+        upload.discard(stored.is_ok()).await;
+        stored
+    }
+}
+
+struct Upload<'a> {
+    proxy: &'a Proxy,
+    object: &'a NewObject,
+    version: u64,
+    /// Stored on all replicas, in the object's order.
+    needles: Vec<NeedleRef>,
+    /// Perhaps stored on some replica, and of no use.
+    abandoned: Vec<NeedleId>,
+}
+
+impl Upload<'_> {
+    async fn store_and_commit<S, E>(&mut self, body: S) -> Result<Stored, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Into<BoxError>,
+    {
+        let size_bytes = self.store(body).await?;
+        let row = Row {
+            version: self.version,
+            size_bytes,
+            content_type: self.object.content_type.clone(),
+            user: self.object.user.clone(),
+            modified_ms: version_ms(self.version),
+            needles: self.needles.clone(),
+        };
+        self.commit(row).await
+    }
+
+    /// Stores the body chunk by chunk: while one is on its way to disk, the next is read.
+    async fn store<S, E>(&mut self, body: S) -> Result<u64, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Into<BoxError>,
+    {
+        let mut chunks = Chunks::new(self.proxy, body, self.object.size_bytes);
+        let mut next = chunks.next().await?;
+        let mut index = 0;
+        while let Some((data, memory)) = next {
+            // An object that fits into one needle is no chunk of anything.
+            let alone = index == 0 && chunks.ended;
+            let chunk = Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) };
+            let placing = async {
+                let placed = self.place(data, (!alone).then_some(chunk)).await;
+                // Given back before the next chunk is there: uploads wait for each other's memory.
+                drop(memory);
+                placed
+            };
+            let (placed, read) = tokio::join!(placing, chunks.next());
+            placed?;
+            next = read?;
+            index += 1;
+        }
+        Ok(chunks.size_bytes)
+    }
+
+    /// Stores one needle on all replicas of some volume.
+    async fn place(&mut self, data: Bytes, chunk: Option<Chunk>) -> Result<(), UploadError> {
+        let meta = self.meta(chunk);
+        let size_bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
+            let NeedleId { volume, key, cookie } = place.id;
+            let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
+            match put_everywhere(&self.proxy.stores, &place.replicas, volume, &needle).await {
+                Ok(()) => {
+                    self.needles.push(NeedleRef { id: place.id, size_bytes });
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::warn!(%volume, %error, tried, "needle not stored; trying another volume");
+                    counter!("hayrick_proxy_write_retries_total").increment(1);
+                    self.abandoned.push(place.id);
+                    self.proxy.directory.report_failed_write(volume);
+                    if tried == MAX_PLACES || !helped_by_another_volume(&error) {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    fn meta(&self, chunk: Option<Chunk>) -> Meta {
+        Meta {
+            bucket: self.object.bucket.name.to_string(),
+            name: self.object.name.to_string(),
+            content_type: self.object.content_type.clone(),
+            version: self.version,
+            chunk,
+            user: self.object.user.clone(),
+        }
+    }
+
+    async fn commit(&mut self, mut row: Row) -> Result<Stored, UploadError> {
+        let Self { proxy, object, .. } = *self;
+        loop {
+            let condition = object.condition.clone();
+            let committed = proxy
+                .directory
+                .commit(&object.bucket.name, &object.name, row.clone(), condition)
+                .await;
+            match committed {
+                Ok(Committed::Created) => return Ok(Stored { row, created: true }),
+                // A newer upload of the same name won: this one was there for a moment.
+                Ok(Committed::Replaced(_) | Committed::Unchanged | Committed::Superseded) => {
+                    return Ok(Stored { row, created: false });
+                }
+                Err(DirectoryError::StaleVersion { .. }) => {
+                    row.version = proxy.directory.next_version();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Queues for deletion what the name does not hold.
+    async fn discard(mut self, committed: bool) {
+        if !committed {
+            self.abandoned.extend(self.needles.iter().map(|needle| needle.id));
+        }
+        if self.abandoned.is_empty() {
+            return;
+        }
+        let NewObject { bucket, name, .. } = self.object;
+        if let Err(error) = self.proxy.directory.discard(&bucket.name, name, self.abandoned).await {
+            tracing::error!(bucket = %bucket.name, %name, %error, "leftovers of an upload not queued for deletion");
+        }
+    }
+}
+
+/// Whether another volume may do what this one did not.
+fn helped_by_another_volume(error: &StoreError) -> bool {
+    match error {
+        StoreError::TooLarge { .. } | StoreError::Malformed(_) => false,
+        StoreError::NotFound
+        | StoreError::Conflict { .. }
+        | StoreError::NoVolume(_)
+        | StoreError::ReadOnly(_)
+        | StoreError::VolumeFull(_)
+        | StoreError::DiskFull(_)
+        | StoreError::Busy { .. }
+        | StoreError::Corrupt { .. }
+        | StoreError::Failed { .. }
+        | StoreError::Io { .. }
+        | StoreError::Unavailable { .. } => true,
+    }
+}
+
+/// All replicas must take it. There is always one: a volume without replicas is never assigned.
+async fn put_everywhere(
+    stores: &LocalStores,
+    replicas: &[StoreId],
+    volume: hayrick_store::VolumeId,
+    needle: &NewNeedle,
+) -> Result<(), StoreError> {
+    let unavailable = |id: &StoreId| StoreError::Unavailable {
+        store: id.to_string(),
+        reason: "it is not part of this process".to_owned(),
+    };
+    let puts = replicas.iter().map(|id| async move {
+        let store = stores.get(id).ok_or_else(|| unavailable(id))?;
+        store.put(volume, vec![needle.clone()]).await
+    });
+    let done = try_join_all(puts).await?;
+    if done.is_empty() { Err(StoreError::NoVolume(volume)) } else { Ok(()) }
+}
+
+/// A body cut into chunks, in memory that is set aside first.
+struct Chunks<'a, S> {
+    proxy: &'a Proxy,
+    body: S,
+    /// What came behind the end of the last chunk.
+    rest: Bytes,
+    announced: Option<u64>,
+    size_bytes: u64,
+    ended: bool,
+    begun: bool,
+}
+
+type Piece<'a> = Option<(Bytes, SemaphorePermit<'a>)>;
+
+impl<'a, S, E> Chunks<'a, S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: Into<BoxError>,
+{
+    fn new(proxy: &'a Proxy, body: S, announced: Option<u64>) -> Self {
+        Self {
+            proxy,
+            body,
+            rest: Bytes::new(),
+            announced,
+            size_bytes: 0,
+            ended: false,
+            begun: false,
+        }
+    }
+
+    /// The next chunk; an empty body has one, empty chunk.
+    async fn next(&mut self) -> Result<Piece<'a>, UploadError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let memory = self.set_memory_aside().await?;
+        let mut chunk = BytesMut::from(std::mem::take(&mut self.rest));
+        while chunk.len() < CHUNK_BYTES {
+            let Some(piece) = self.next_piece().await? else { break };
+            chunk.extend_from_slice(&piece);
+        }
+        let chunk = chunk.freeze();
+        self.rest = chunk.slice(CHUNK_BYTES.min(chunk.len())..);
+        let chunk = chunk.slice(..CHUNK_BYTES.min(chunk.len()));
+        self.count(chunk.len())?;
+        self.see_the_end().await?;
+        let first = !std::mem::replace(&mut self.begun, true);
+        Ok((first || !chunk.is_empty()).then_some((chunk, memory)))
+    }
+
+    /// The first chunk of an upload waits for nobody: without memory it is refused at once.
+    /// Later ones wait, because half an upload is worth nothing.
+    async fn set_memory_aside(&mut self) -> Result<SemaphorePermit<'a>, UploadError> {
+        let left = self.announced.map_or(u64::MAX, |size| size.saturating_sub(self.size_bytes));
+        let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
+        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
+        let memory = &self.proxy.upload_memory;
+        if self.begun {
+            return memory.acquire_many(units).await.map_err(|_| UploadError::Busy);
+        }
+        memory.try_acquire_many(units).map_err(|_| UploadError::Busy)
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), UploadError> {
+        self.size_bytes += bytes as u64;
+        let limit = self.proxy.options.max_object_bytes;
+        if self.size_bytes > limit { Err(UploadError::TooLarge { limit }) } else { Ok(()) }
+    }
+
+    /// After a full chunk, looks whether anything follows: an object of just one chunk is
+    /// one needle.
+    async fn see_the_end(&mut self) -> Result<(), UploadError> {
+        while self.rest.is_empty() {
+            let Some(piece) = self.next_piece().await? else { break };
+            self.rest = piece;
+        }
+        Ok(())
+    }
+
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, UploadError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let piece = self.body.next().await.transpose();
+        let piece = piece.map_err(|error| UploadError::Body(error.into()))?;
+        self.ended = piece.is_none();
+        Ok(piece)
+    }
+}
+
+/// When the object was stored.
+pub(crate) fn modified(row: &Row) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(row.modified_ms)
+}

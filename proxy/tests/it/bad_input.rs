@@ -1,0 +1,116 @@
+//! What should not be done, and what then happens.
+
+use std::fs;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use hayrick_proxy::ProxyConfig;
+use hayrick_service::config::ByteSize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::rig::{Rig, eventually};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_has_its_answer() {
+    let rig = Rig::new().await;
+    let long = format!("/photos/{}", "x".repeat(1025));
+    for (method, path, status, code) in [
+        ("GET", "/", 404, "NotFound"),
+        ("GET", "/nowhere/x", 404, "NoSuchBucket"),
+        ("PUT", "/nowhere/x", 404, "NoSuchBucket"),
+        ("GET", "/photos/none", 404, "NoSuchObject"),
+        ("GET", "/NoBucket/x", 400, "InvalidBucketName"),
+        ("PUT", &long, 400, "InvalidName"),
+        ("PUT", "/photos/%ff", 400, "InvalidName"),
+        ("PATCH", "/photos/x", 405, "MethodNotAllowed"),
+        ("DELETE", "/photos", 405, "MethodNotAllowed"),
+    ] {
+        let answer = rig.send(method, path, &[], "x").await;
+        let error = answer.error();
+        assert_eq!((answer.status, error.error.as_str()), (status, code), "{method} {path}");
+        assert!(!error.message.is_empty() && !error.request_id.is_empty());
+        assert_eq!(status == 405, !answer.header("allow").is_empty());
+    }
+    assert_eq!(rig.live_needles(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_is_said_before_the_body_is_read() {
+    let config = ProxyConfig { max_object: ByteSize::mib(1), ..ProxyConfig::default() };
+    let rig = Rig::with(config).await;
+    let mut socket = TcpStream::connect(&rig.address).await.unwrap();
+    let head = "PUT /photos/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\nExpect: 100-continue\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    socket.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+
+    // Without a length it shows on the way.
+    let pieces = (0..20).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![1; 100_000])));
+    assert_eq!(rig.put("/photos/x", Body::from_stream(stream::iter(pieces))).await.status, 413);
+    assert_eq!(rig.get("/photos/x").await.status, 404);
+    eventually("nothing left behind", || rig.live_needles() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_leaves_nothing_behind() {
+    let rig = Rig::new().await;
+    for (announced, sent) in [(1000, 10), (30_000_000, 20_000_000)] {
+        let mut socket = TcpStream::connect(&rig.address).await.unwrap();
+        let head =
+            format!("PUT /photos/x HTTP/1.1\r\nHost: h\r\nContent-Length: {announced}\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        socket.write_all(&vec![7; sent]).await.unwrap();
+        drop(socket);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        eventually("nothing left behind", || {
+            rig.live_needles() == 0 && rig.directory.garbage_len() == 0
+        })
+        .await;
+        assert_eq!(rig.get("/photos/x").await.status, 404);
+    }
+    assert!(rig.list("").await.objects.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_needle_is_never_served() {
+    let rig = Rig::new().await;
+    let data = vec![0xA5; 50_000];
+    rig.put("/photos/x", data.clone()).await;
+    rig.put("/photos/y", "fine").await;
+    for file in rig.volume_files() {
+        let mut bytes = fs::read(&file).unwrap();
+        if let Some(at) = bytes.windows(100).position(|window| window == &data[..100]) {
+            bytes[at + 30_000] ^= 1;
+            fs::write(&file, bytes).unwrap();
+        }
+    }
+    let answer = rig.get("/photos/x").await;
+    assert_eq!((answer.status, answer.error().error.as_str()), (500, "Corrupt"));
+    let part = rig.send("GET", "/photos/x", &[("range", "bytes=0-9")], Body::empty()).await;
+    assert_eq!(part.status, 500);
+    assert_eq!(rig.get("/photos/y").await.body, b"fine");
+    let failed: u64 = rig.store.status().volumes.iter().map(|volume| volume.failed_reads).sum();
+    assert_eq!(failed, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_memory_refuses_new_uploads_at_once() {
+    let config = ProxyConfig { upload_memory: ByteSize::mib(32), ..ProxyConfig::default() };
+    let rig = Rig::with(config).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut socket = TcpStream::connect(&rig.address).await.unwrap();
+        let head = "PUT /photos/slow HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\nx";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let answer = rig.put("/photos/x", "x").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
+    drop(slow);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(rig.put("/photos/x", "x").await.status, 201);
+}

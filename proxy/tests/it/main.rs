@@ -1,0 +1,9 @@
+//! The public door as its users meet it: real sockets, real volumes, real pictures.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod access;
+mod bad_input;
+mod objects;
+mod pictures;
+mod rig;

@@ -1,0 +1,183 @@
+//! Store, directory and proxy in a fresh folder, with the door on a real socket.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+use hayrick_directory::{
+    Access, BucketName, Directory, DirectoryConfig, EmbeddedCoordinator, FjallNames, HybridClock,
+    LocalStores, Parts, SystemClock,
+};
+use hayrick_proxy::http::Listing;
+use hayrick_proxy::{Proxy, ProxyConfig, router};
+use hayrick_service::Shutdown;
+use hayrick_service::config::ByteSize;
+use hayrick_service::error::ErrorBody;
+use hayrick_service::listen::{ListenOptions, serve};
+use hayrick_store::Store;
+use hayrick_store::config::StoreConfig;
+use http_body_util::BodyExt as _;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+pub struct Rig {
+    pub dir: TempDir,
+    pub url: String,
+    pub address: String,
+    pub directory: Directory,
+    pub store: Arc<Store>,
+    client: Client<HttpConnector, Body>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn error(&self) -> ErrorBody {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl Rig {
+    pub async fn new() -> Self {
+        Self::with(ProxyConfig::default()).await
+    }
+
+    pub async fn with(config: ProxyConfig) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (directory, store) = open(dir.path()).await;
+        let stores = LocalStores::new([("local".parse().unwrap(), Arc::clone(&store))]);
+        let proxy = Proxy::start(directory.clone(), stores, config.check().unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let options = ListenOptions::named("public");
+        tokio::spawn(serve(listener, router(proxy), options, Shutdown::new()));
+        let rig = Self {
+            dir,
+            url: format!("http://{address}"),
+            address,
+            directory,
+            store,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        };
+        rig.bucket("photos", Access::Public, Access::Public).await;
+        rig
+    }
+
+    pub async fn bucket(&self, name: &str, read: Access, write: Access) -> BucketName {
+        let name: BucketName = name.parse().unwrap();
+        self.directory.create_bucket(name.clone(), read, write, 1).await.unwrap();
+        name
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let method: Method = method.parse().unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        let mut request = Request::new(body.into());
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("{}{path}", self.url).parse().unwrap();
+        *request.headers_mut() = map;
+        let (head, body) = self.client.request(request).await.unwrap().into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: head.status.as_u16(), headers: head.headers, body }
+    }
+
+    pub async fn put(&self, path: &str, body: impl Into<Body>) -> Answer {
+        self.send("PUT", path, &[], body).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], Body::empty()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], Body::empty()).await
+    }
+
+    pub async fn list(&self, query: &str) -> Listing {
+        let answer = self.get(&format!("/photos?{query}")).await;
+        assert_eq!(answer.status, 200);
+        answer.json()
+    }
+
+    /// All live needles of the store.
+    pub fn live_needles(&self) -> u64 {
+        self.store.status().volumes.iter().map(|volume| volume.live_needles).sum()
+    }
+
+    /// The files of all volumes.
+    pub fn volume_files(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.dir.path().join("disk")).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "vol")).collect()
+    }
+}
+
+async fn open(path: &Path) -> (Directory, Arc<Store>) {
+    let mut config = DirectoryConfig::default();
+    config.garbage.grace_ms = 0;
+    config.garbage.interval_ms = 20;
+    std::fs::create_dir_all(path.join("directory")).unwrap();
+    let coordinator = EmbeddedCoordinator::open(path.join("directory/cluster.json")).unwrap();
+    let names = FjallNames::open(&path.join("directory/names"), &config.names).unwrap();
+    let cluster = hayrick_directory::Coordinator::map(&coordinator).cluster_id;
+    let store_config = StoreConfig {
+        disks: vec![path.join("disk")],
+        min_free: ByteSize::mib(1),
+        ..StoreConfig::default()
+    };
+    let store = Store::open(cluster, store_config.check().unwrap()).unwrap();
+    let stores = LocalStores::new([("local".parse().unwrap(), Arc::clone(&store))]);
+    let parts = Parts {
+        coordinator: Arc::new(coordinator),
+        names: Arc::new(names),
+        stores: Arc::new(stores),
+        clock: HybridClock::new(SystemClock, 0),
+        config,
+    };
+    let directory = Directory::new(parts).await.unwrap();
+    let _background = directory.spawn_background(&tokio_util::sync::CancellationToken::new());
+    (directory, store)
+}
+
+/// Waits for something that happens in the background.
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{what}: not within 5 s");
+}
+
+pub fn photo(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/photos").join(name);
+    std::fs::read(path).unwrap()
+}

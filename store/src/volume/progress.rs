@@ -1,0 +1,42 @@
+//! How far a long task has come, and a way to stop it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How far a long task on a volume has come. Clones are the same task.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    done_bytes: AtomicU64,
+    total_bytes: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl Progress {
+    /// Bytes done and bytes in all.
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.counts.done_bytes.load(Ordering::Relaxed),
+            self.counts.total_bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Asks the task to stop at its next step.
+    pub fn cancel(&self) {
+        self.counts.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn expect(&self, total_bytes: u64) {
+        self.counts.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
+    }
+
+    /// Notes work done; false if the task should stop.
+    pub(super) fn advance(&self, bytes: u64) -> bool {
+        self.counts.done_bytes.fetch_add(bytes, Ordering::Relaxed);
+        !self.counts.cancelled.load(Ordering::Relaxed)
+    }
+}
