@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use hayrick_directory::{DirectoryConfig, DirectoryError};
+use hayrick_proxy::{ProxyConfig, ProxyOptions};
 use hayrick_service::auth::Secret;
 use hayrick_service::config::{ConfigError, Sources};
 use hayrick_service::listen::{LimitError, ListenLimits, ListenOptions, is_loopback};
@@ -15,7 +16,6 @@ use hayrick_store::config::{StoreConfig, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::ConfigArgs;
-use crate::proxy_stub::{self as hayrick_proxy, ProxyConfig, ProxyOptions};
 
 /// A configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -234,7 +234,7 @@ pub enum SettingsError {
     Directory(DirectoryError),
     /// A value of the proxy.
     #[error(transparent)]
-    Proxy(#[from] hayrick_proxy::ConfigProblem),
+    Proxy(#[from] hayrick_proxy::config::ConfigProblem),
 }
 
 impl HayrickConfig {

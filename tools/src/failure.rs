@@ -39,6 +39,8 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// The code it ends with.
     pub exit: Exit,
+    /// The server's stable word for it, where the server said so.
+    pub code: Option<String>,
     /// What went wrong.
     pub message: String,
     /// What to do about it.
@@ -48,7 +50,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with its exit code.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self { exit, code: None, message: message.into(), hint: None }
     }
 
     /// Names the next step.
@@ -90,8 +92,10 @@ impl Failure {
         match error {
             ClientError::Status(status) => Self::from_status(status),
             ClientError::BadUrl { .. } => Self::usage(error.to_string()),
-            ClientError::Refused { .. }
-            | ClientError::Connect { .. }
+            ClientError::Refused { url } => {
+                Self::new(Exit::Unreachable, format!("nothing listens at {url}"))
+            }
+            ClientError::Connect { .. }
             | ClientError::Timeout { .. }
             | ClientError::Broken { .. } => Self::new(Exit::Unreachable, error.to_string()),
             ClientError::Decode { .. } => Self::failed(error.to_string())
@@ -108,7 +112,8 @@ impl Failure {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Denied,
             _ => Exit::Failed,
         };
-        let failure = Self::new(exit, with_request(error));
+        let code = Some(error.body.error.clone());
+        let failure = Self { code, ..Self::new(exit, with_request(error)) };
         match error.retry_after {
             Some(after) => failure.hint(format!("try again in {} s", after.as_secs().max(1))),
             None => failure,

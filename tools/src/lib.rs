@@ -21,7 +21,6 @@ mod failure;
 mod offline;
 pub mod output;
 mod progress;
-mod proxy_stub;
 mod units;
 pub mod up;
 

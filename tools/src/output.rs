@@ -88,8 +88,13 @@ impl Output {
             return;
         }
         if self.json {
-            let Failure { exit, message, hint } = failure;
-            self.note(json!({ "exit_code": *exit as u8, "message": message, "hint": hint }));
+            let Failure { exit, code, message, hint } = failure;
+            self.note(json!({
+                "exit_code": *exit as u8,
+                "error": code,
+                "message": message,
+                "hint": hint,
+            }));
             return;
         }
         self.note(format_args!("error: {}", failure.message));
@@ -115,7 +120,7 @@ fn unwritable(error: serde_json::Error) -> Failure {
 pub fn table<R: Into<comfy_table::Row>>(
     columns: &[Column],
     rows: impl IntoIterator<Item = R>,
-) -> Table {
+) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(columns.iter().map(|column| match column {
@@ -127,21 +132,22 @@ pub fn table<R: Into<comfy_table::Row>>(
             drawn.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for drawn in table.column_iter_mut() {
-        drawn.set_padding((0, 2));
-    }
-    table
+    drawn(table)
 }
 
 /// A table of names and values, for people.
-pub fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> Table {
+pub fn facts(facts: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.add_rows(facts.into_iter().map(|(name, value)| [name.to_owned(), value]));
-    for drawn in table.column_iter_mut() {
-        drawn.set_padding((0, 2));
+    drawn(table)
+}
+
+fn drawn(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
-    table
+    table.trim_fmt()
 }
 
 /// A text from elsewhere as one line that does nothing to a terminal.
@@ -170,8 +176,8 @@ mod tests {
     #[test]
     fn numbers_lean_right() {
         let columns = [Column::Left("VOLUME"), Column::Right("SIZE")];
-        let text = table(&columns, [["1", "5 B"], ["2", "1.2 GiB"]]).to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        let text = table(&columns, [["1", "5 B"], ["2", "1.2 GiB"]]);
+        let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines, ["VOLUME     SIZE", "1           5 B", "2       1.2 GiB"]);
     }
 }

@@ -104,7 +104,7 @@ pub async fn run(command: BucketCommand, output: Output) -> Result<(), Failure> 
         BucketCommand::Rm(NameArgs { name, admin }) => {
             let removed = Admin::new(&admin).delete(&path(&name)).await;
             removed.map_err(|failure| {
-                if failure.message.contains("not empty") {
+                if failure.code.as_deref() == Some("BucketNotEmpty") {
                     failure.hint(format!("see what is in it: hayrick ls {name}"))
                 } else {
                     failure
@@ -155,7 +155,7 @@ async fn list(args: &AdminArgs, output: Output) -> Result<(), Failure> {
     })
 }
 
-fn shown(bucket: &Bucket) -> impl std::fmt::Display + use<> {
+fn shown(bucket: &Bucket) -> String {
     facts([
         ("bucket", bucket.name.to_string()),
         ("read", word(bucket.read).to_owned()),

@@ -59,23 +59,27 @@ fn for_people(status: &Status) -> String {
 
 fn summary(directory: &DirectoryStatus, store: &StoreStatus) -> String {
     let sum = |of: fn(&VolumeStatus) -> u64| store.volumes.iter().map(of).sum::<u64>();
-    let live = sum(|volume| volume.live_bytes);
     let (garbage, file) = (sum(|volume| volume.garbage_bytes), sum(|volume| volume.file_bytes));
     format!(
-        "cluster {}\n{} needles, {} live, {} garbage ({}); {} buckets, {} volumes ({} writable); {} needles wait to be deleted",
+        "cluster   {}\n\
+         needles   {} live ({}), {} waiting to be deleted\n\
+         garbage   {} of {} ({})\n\
+         volumes   {}, {} of them writable\n\
+         buckets   {}",
         directory.cluster_id,
         count(sum(|volume| volume.live_needles)),
-        size(live),
+        size(sum(|volume| volume.live_bytes)),
+        count(directory.garbage_needles),
         size(garbage),
+        size(file),
         percent(garbage, file),
-        directory.buckets,
         directory.volumes,
         directory.writable_volumes,
-        count(directory.garbage_needles),
+        directory.buckets,
     )
 }
 
-fn disk_table(disks: &[DiskStatus]) -> impl std::fmt::Display + use<> {
+fn disk_table(disks: &[DiskStatus]) -> String {
     let columns = [
         Column::Left("DISK"),
         Column::Right("SIZE"),

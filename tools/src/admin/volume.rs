@@ -138,7 +138,7 @@ pub async fn run(command: VolumeCommand, output: Output) -> Result<(), Failure> 
 
 async fn list(args: &AdminArgs, output: Output) -> Result<(), Failure> {
     let status: StoreStatus = Admin::new(args).get("/store/status").await?;
-    output.answer(&status.volumes, |volumes| volume_table(volumes).to_string())
+    output.answer(&status.volumes, |volumes| volume_table(volumes))
 }
 
 async fn find(admin: &Admin, id: VolumeId) -> Result<VolumeStatus, Failure> {
@@ -150,9 +150,7 @@ async fn find(admin: &Admin, id: VolumeId) -> Result<VolumeStatus, Failure> {
 }
 
 /// Volumes as a table.
-pub fn volume_table<'a>(
-    volumes: impl IntoIterator<Item = &'a VolumeStatus>,
-) -> impl std::fmt::Display {
+pub fn volume_table<'a>(volumes: impl IntoIterator<Item = &'a VolumeStatus>) -> String {
     let columns = [
         Column::Right("VOLUME"),
         Column::Left("STATE"),
@@ -184,7 +182,7 @@ pub fn volume_table<'a>(
     )
 }
 
-fn shown(volume: &VolumeStatus) -> impl std::fmt::Display + use<> {
+fn shown(volume: &VolumeStatus) -> String {
     let text = |text: &Option<String>| text.as_deref().map_or("-".to_owned(), one_line);
     facts([
         ("volume", volume.volume.to_string()),

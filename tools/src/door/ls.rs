@@ -4,13 +4,12 @@ use axum::http::Method;
 use clap::Args;
 use http_body_util::{BodyExt as _, Limited};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::object::{Target, query};
 use super::{Door, DoorArgs};
 use crate::failure::Failure;
 use crate::output::{Output, one_line};
-use crate::units::size;
+use crate::units::{self, size};
 
 /// Largest page that is read into memory.
 const MAX_PAGE_BYTES: usize = 64 << 20;
@@ -54,7 +53,7 @@ struct Listed {
     #[serde(default)]
     content_type: Option<String>,
     #[serde(default)]
-    modified: Value,
+    modified_ms: u64,
 }
 
 /// A line of the listing in JSON: an object, or what several names begin with.
@@ -141,25 +140,17 @@ fn print(line: &Line<'_>, long: bool, output: Output) -> Result<(), Failure> {
     let name = one_line(line.name());
     match line {
         Line::Object(object) if long => {
-            let modified = one_line(&told(&object.modified));
+            let modified = units::time_ms(object.modified_ms);
             let content_type = one_line(object.content_type.as_deref().unwrap_or("-"));
             output.text(format_args!(
-                "{:>10}  {modified:<29}  {content_type:<24}  {name}",
+                "{:>10}  {modified:<20}  {content_type:<24}  {name}",
                 size(object.size_bytes)
             ))
         }
         Line::Prefix { .. } if long => {
-            output.text(format_args!("{:>10}  {:<29}  {:<24}  {name}", "-", "-", "-"))
+            output.text(format_args!("{:>10}  {:<20}  {:<24}  {name}", "-", "-", "-"))
         }
         Line::Object(_) | Line::Prefix { .. } => output.text(name),
-    }
-}
-
-fn told(modified: &Value) -> String {
-    match modified {
-        Value::Null => "-".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 
@@ -171,7 +162,7 @@ mod tests {
     fn prefixes_stand_among_the_names() {
         let page: Page = serde_json::from_str(
             r#"{"bucket":"photos","prefix":"","objects":[{"name":"a","size_bytes":1,"etag":"x",
-               "content_type":"t","modified":"m"},{"name":"c","size_bytes":2}],
+               "content_type":"t","modified_ms":1},{"name":"c","size_bytes":2}],
                "prefixes":["b/"],"next_cursor":null}"#,
         )
         .unwrap();

@@ -15,10 +15,10 @@ use axum::body::Body;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue, Method, Response};
 use clap::Args;
+use hayrick_proxy::token::{self, Claim};
 use hayrick_service::client::{Client, ClientError, ClientOptions};
 
 use crate::failure::{Exit, Failure};
-use crate::proxy_stub::{self as hayrick_proxy, token::Claim};
 
 use key::AccessKey;
 use object::Target;
@@ -65,12 +65,9 @@ impl Door {
     /// A token for one method on one target, if there is a key.
     pub fn token(&self, method: &Method, target: &Target, life: Duration) -> Option<String> {
         let key = self.key.as_ref()?;
-        let claim = Claim {
-            method: method.as_str(),
-            bucket: target.bucket.as_str(),
-            name: target.signed_name(),
-        };
-        Some(hayrick_proxy::token::sign(&key.id, key.secret.expose(), claim, expiry(life)))
+        let claim =
+            Claim { method: method.as_str(), bucket: target.bucket.as_str(), name: &target.name };
+        Some(token::sign(&key.id, key.secret.expose(), claim, expiry(life)))
     }
 
     /// Sends a request that carries no body.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use hayrick_directory::{BucketName, ObjectName};
-use hayrick_proxy::image::Suffix;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands as it is in a path: RFC 3986's unreserved characters, the slash, and `@`,
@@ -78,16 +77,6 @@ impl Target {
         format!("/{bucket}/{}", utf8_percent_encode(name, IN_PATH))
     }
 
-    /// The name that a token is signed for: of a picture that is asked in another form, the
-    /// picture's own.
-    pub fn signed_name(&self) -> &str {
-        match Suffix::of_path(&self.name) {
-            Ok(Some((picture, _))) => picture,
-            // The server tells what is wrong with it.
-            Ok(None) | Err(_) => &self.name,
-        }
-    }
-
     /// The last part of the name, to call a file by.
     pub fn file_name(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
@@ -143,14 +132,6 @@ mod tests {
         }
         assert!("photos".parse::<Target>().is_ok());
         assert!(format!("photos/{}", "x".repeat(2000)).parse::<Target>().is_err());
-    }
-
-    #[test]
-    fn a_token_is_for_the_picture_itself() {
-        let signed = |text: &str| text.parse::<Target>().unwrap().signed_name().to_owned();
-        assert_eq!(signed("photos/cats/tom.jpg@400w.webp"), "cats/tom.jpg");
-        assert_eq!(signed("photos/icon@2x.png"), "icon@2x.png");
-        assert_eq!(signed("photos"), "");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `hayrick put`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +35,7 @@ pub struct PutArgs {
     /// [default: photos/ and the file's name]
     #[arg(value_name = "BUCKET/NAME")]
     target: Option<Target>,
-    /// Media type [default: by the file's extension]
+    /// Media type [default: what the name or the file's name tells]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     #[command(flatten)]
@@ -57,7 +58,7 @@ pub async fn run(args: &PutArgs, output: Output) -> Result<(), Failure> {
     let target = target(args)?;
     let door = Door::new(&args.door);
     let mut headers = HeaderMap::new();
-    if let Some(content_type) = content_type(args, &target)? {
+    if let Some(content_type) = content_type_of(args, &target)? {
         headers.insert(CONTENT_TYPE, content_type);
     }
     let progress = Arc::new(Progress::new(format!("put {target}")));
@@ -93,45 +94,20 @@ fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// The type that was asked for, else by the extension of the name or of the file.
-fn content_type(args: &PutArgs, target: &Target) -> Result<Option<HeaderValue>, Failure> {
+/// The type that was asked for, else one that only the file's own name tells.
+fn content_type_of(args: &PutArgs, target: &Target) -> Result<Option<HeaderValue>, Failure> {
     if let Some(asked) = &args.content_type {
         let value = HeaderValue::try_from(asked);
         return value.map(Some).map_err(|_| Failure::usage(format!("{asked:?} is no media type")));
     }
-    let known = by_extension(target.file_name())
-        .or_else(|| args.file.file_name().and_then(|name| by_extension(name.to_str()?)));
-    Ok(known.map(HeaderValue::from_static))
+    // By the object's name the server tells, from the same list.
+    let name = args.file.file_name().filter(|_| guess(target.file_name().as_ref()).is_none());
+    Ok(name.and_then(guess))
 }
 
-fn by_extension(name: &str) -> Option<&'static str> {
-    let (_, extension) = name.rsplit_once('.')?;
-    Some(match extension.to_ascii_lowercase().as_str() {
-        "avif" => "image/avif",
-        "bmp" => "image/bmp",
-        "css" => "text/css",
-        "csv" => "text/csv",
-        "gif" => "image/gif",
-        "gz" => "application/gzip",
-        "heic" => "image/heic",
-        "htm" | "html" => "text/html",
-        "jpeg" | "jpg" => "image/jpeg",
-        "js" => "text/javascript",
-        "json" => "application/json",
-        "mp3" => "audio/mpeg",
-        "mp4" => "video/mp4",
-        "pdf" => "application/pdf",
-        "png" => "image/png",
-        "svg" => "image/svg+xml",
-        "tar" => "application/x-tar",
-        "tif" | "tiff" => "image/tiff",
-        "txt" => "text/plain; charset=utf-8",
-        "webm" => "video/webm",
-        "webp" => "image/webp",
-        "xml" => "application/xml",
-        "zip" => "application/zip",
-        _ => return None,
-    })
+fn guess(name: &OsStr) -> Option<HeaderValue> {
+    let known = mime_guess::from_path(name).first_raw()?;
+    Some(HeaderValue::from_static(known))
 }
 
 /// The file as a body, with its length where it has one.
@@ -219,9 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn types_by_extension() {
-        assert_eq!(by_extension("a.b.JPG"), Some("image/jpeg"));
-        assert_eq!(by_extension("jpg"), None);
-        assert_eq!(by_extension("a.unknown"), None);
+    fn the_type_is_told_where_the_objects_name_does_not() {
+        let told = |file: &str, name: &str, asked: Option<&str>| {
+            let door = DoorArgs { url: super::super::DEFAULT_URL.to_owned(), key: None };
+            let content_type = asked.map(str::to_owned);
+            let args = PutArgs { file: file.into(), target: None, content_type, door };
+            content_type_of(&args, &name.parse().unwrap())
+        };
+        assert_eq!(told("a.jpg", "photos/a.png", None), Ok(None));
+        assert_eq!(
+            told("a.jpg", "photos/a", None),
+            Ok(Some(HeaderValue::from_static("image/jpeg")))
+        );
+        assert_eq!(told("a", "photos/a", None), Ok(None));
+        let asked = told("a.jpg", "photos/a.jpg", Some("text/plain"));
+        assert_eq!(asked, Ok(Some(HeaderValue::from_static("text/plain"))));
+        assert!(told("a", "photos/a", Some("\n")).is_err());
     }
 }

@@ -63,7 +63,7 @@ fn named(failure: Failure, target: &Target) -> Failure {
     Failure { message, ..failure }.hint(format!("see what there is: hayrick ls {}", target.bucket))
 }
 
-fn shown(stat: &Stat) -> impl std::fmt::Display + use<> {
+fn shown(stat: &Stat) -> String {
     let size = stat.size_bytes.map(|bytes| format!("{} ({bytes} bytes)", units::size(bytes)));
     let rows = [
         ("object", Some(format!("{}/{}", stat.bucket, stat.name))),

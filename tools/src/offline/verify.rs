@@ -81,7 +81,7 @@ fn for_people(report: &VerifyReport) -> String {
     if damaged.is_empty() { summary } else { format!("{summary}\n\n{}", damage_table(report)) }
 }
 
-fn damage_table(report: &VerifyReport) -> impl std::fmt::Display + use<> {
+fn damage_table(report: &VerifyReport) -> String {
     let columns = [
         Column::Right("VOLUME"),
         Column::Right("OFFSET"),

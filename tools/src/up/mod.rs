@@ -96,11 +96,11 @@ impl Server {
         self.listeners.install(node.routers());
         self.readiness.ready("data");
         let greeting = Greeting::new(self.addresses, &self.settings, &self.folder, node);
-        ready_file.write(&greeting)?;
         // A server goes on serving although nobody reads its greeting.
         if let Err(error) = output.answer(&greeting, Greeting::for_people) {
             tracing::warn!(%error, "no greeting");
         }
+        ready_file.write(&greeting)?;
         tracing::info!(
             public = %self.addresses.public,
             internal = %self.addresses.internal,

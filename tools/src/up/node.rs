@@ -7,6 +7,7 @@ use hayrick_directory::{
     Background, Coordinator as _, Directory, EmbeddedCoordinator, FjallNames, HybridClock,
     LocalStores, Parts, StoreId, SystemClock, open_files,
 };
+use hayrick_proxy::Proxy;
 use hayrick_store::Store;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,6 @@ use super::folder::DataFolder;
 use super::listeners::Routers;
 use crate::config::Settings;
 use crate::failure::Failure;
-use crate::proxy_stub::{self as hayrick_proxy, Proxy};
 
 /// What the cluster map calls the only store of a single machine. It is kept there, so it
 /// can never change.
@@ -80,7 +80,7 @@ impl Node {
         self.proxy.stop().await;
         self.stop_background.cancel();
         self.background.finished().await;
-        drop((self.proxy, self.directory));
+        drop(self.directory);
         self.store.close().await;
     }
 }
