@@ -1,5 +1,6 @@
 //! Reading every byte of a volume and naming what is lost.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
@@ -14,6 +15,10 @@ use crate::format::{FormatError, Salt};
 use crate::id::{Key, VolumeId};
 use crate::index::{Index, Sealed};
 use crate::storage::{File, is_device_error, read_up_to};
+
+/// Of what stands at the end and cannot be read.
+const UNPROVEN: &str =
+    "not whole: a torn write that was never acknowledged, or damaged since it was written";
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,13 +62,30 @@ pub enum VerifyError {
     Cancelled,
 }
 
-/// Verifies a volume file that no store has open, trusting nothing but the file itself.
-pub fn verify_file(file: &dyn File, progress: &Progress) -> Result<VerifyReport, VerifyError> {
+/// Verifies a volume file that no store has open.
+///
+/// From the volume file alone it cannot be told whether its last records were ever
+/// acknowledged, so what is unreadable there is reported, whatever it was: a torn write that
+/// the next start takes back, or a loss. A good index file tells the losses apart, by key.
+pub fn verify_file(
+    file: &dyn File,
+    index_file: Option<&dyn File>,
+    progress: &Progress,
+) -> Result<VerifyReport, VerifyError> {
     let superblock = read_superblock(file)?;
-    let recovered = recover(file, superblock.salt(), Sealed::default())?;
+    let (salt, size_bytes) = (superblock.salt(), file.size_bytes()?);
+    // One that does not fit the volume is no help, and no damage: it is only a cache.
+    let sealed = index_file.and_then(|index| Sealed::open(index, &superblock, size_bytes).ok());
+    let recovered = recover(file, salt, sealed.unwrap_or_default())?;
     let range = SUPERBLOCK_BYTES as u64..recovered.end.bytes();
     let index = |index: &mut dyn FnMut(&Index)| index(&recovered.index);
-    verify(file, superblock.volume, superblock.salt(), range, &index, progress)
+    let mut report = verify(file, superblock.volume, salt, range.clone(), &index, progress)?;
+    if !recovered.aborts.is_empty() {
+        let doubtful: HashSet<Key> = recovered.aborts.iter().map(|(key, _)| *key).collect();
+        report.note_doubtful(Scanner::new(file, salt, range), &doubtful)?;
+    }
+    report.note_torn_end(recovered.end.bytes()..size_bytes);
+    Ok(report)
 }
 
 /// Reads the superblock of a volume file.
@@ -141,6 +163,37 @@ impl VerifyReport {
 
     fn note_bad(&mut self, offset: u64, size_bytes: u64, key: Option<Key>, reason: String) {
         self.damaged.push(Damaged { offset, size_bytes, key, reason });
+    }
+
+    /// Records near the end that are not whole, and that nothing proves acknowledged.
+    fn note_doubtful(&mut self, records: Scanner<'_>, keys: &HashSet<Key>) -> io::Result<()> {
+        for found in records {
+            if let Found::Record { offset, header } = found?
+                && header.kind == Kind::Data
+                && keys.contains(&header.key)
+            {
+                self.damaged.push(Damaged {
+                    offset: offset.bytes(),
+                    size_bytes: header.record_bytes(),
+                    key: Some(header.key),
+                    reason: UNPROVEN.to_owned(),
+                });
+            }
+        }
+        self.damaged.sort_by_key(|damaged| damaged.offset);
+        Ok(())
+    }
+
+    /// Bytes behind the last whole record.
+    fn note_torn_end(&mut self, rest: Range<u64>) {
+        if !rest.is_empty() {
+            self.damaged.push(Damaged {
+                offset: rest.start,
+                size_bytes: rest.end - rest.start,
+                key: None,
+                reason: UNPROVEN.to_owned(),
+            });
+        }
     }
 
     /// A stretch without readable headers: the index may still know which needles it held.

@@ -1,9 +1,14 @@
 //! `hayrick volume verify`, on a file and of a running server alike.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hayrick_store::volume::{self, Damaged, VerifyError, VerifyReport, verify_file};
+use hayrick_store::storage::File;
+use hayrick_store::storage::os::open_read_only;
+use hayrick_store::volume::{
+    self, Damaged, VerifyError, VerifyReport, files, read_superblock, verify_file,
+};
 use tokio::time::sleep;
 
 use super::open;
@@ -20,8 +25,11 @@ pub async fn verify(path: PathBuf) -> Result<VerifyReport, Failure> {
     let steps = volume::Progress::default();
     let shown = Progress::new(format!("verify of {}", path.display()));
     let work = tokio::task::spawn_blocking({
-        let steps = steps.clone();
-        move || verify_file(&*file, &steps)
+        let (steps, path) = (steps.clone(), path.clone());
+        move || {
+            let index = index_beside(&path, &*file);
+            verify_file(&*file, index.as_deref(), &steps)
+        }
     });
     let follow = async {
         loop {
@@ -43,7 +51,14 @@ pub async fn verify(path: PathBuf) -> Result<VerifyReport, Failure> {
     report.map_err(|error| refused(&error, &path))
 }
 
-fn refused(error: &VerifyError, path: &std::path::Path) -> Failure {
+/// The index file of the volume file, where it lies beside it as a store leaves it.
+fn index_beside(path: &Path, file: &dyn File) -> Option<Arc<dyn File>> {
+    let superblock = read_superblock(file).ok()?;
+    let name = files::index(superblock.volume, superblock.generation);
+    open_read_only(&path.with_file_name(name)).ok()
+}
+
+fn refused(error: &VerifyError, path: &Path) -> Failure {
     let message = format!("{}: {error}", path.display());
     match error {
         VerifyError::Io(_) => Failure::failed(message),

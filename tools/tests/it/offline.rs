@@ -91,6 +91,33 @@ fn a_flipped_byte_is_found_and_named() {
     assert!(text.contains(&offset.to_string()) && text.contains(&key), "{text}");
 }
 
+/// Nothing in the file itself proves that its last record was acknowledged; the index does.
+#[test]
+fn a_flipped_byte_in_the_last_record_is_found_too() {
+    let home = filled();
+    let (path, record) = find(&home, "käse");
+    let offset = record["offset"].as_u64().unwrap();
+    flip(&path, fs::metadata(&path).unwrap().len() - 20);
+    flip(&path, offset + 1000);
+    let with_index = verify(&path);
+    let report: Value = serde_json::from_slice(&with_index.stdout).unwrap();
+    with_index.failed(4);
+    assert_eq!(report["damaged"][0]["key"], record["key"]);
+    for entry in fs::read_dir(path.parent().unwrap()).unwrap() {
+        let index = entry.unwrap().path();
+        if index.extension().is_some_and(|extension| extension == "idx") {
+            fs::remove_file(index).unwrap();
+        }
+    }
+    let without = verify(&path);
+    let report: Value = serde_json::from_slice(&without.stdout).unwrap();
+    without.failed(4);
+    assert!(
+        report["damaged"].as_array().unwrap().iter().any(|d| d["offset"] == offset),
+        "{report}"
+    );
+}
+
 #[test]
 fn a_flipped_header_hides_one_record_and_no_other() {
     let home = filled();
