@@ -100,6 +100,36 @@ fn what_is_put_is_read_and_what_is_deleted_is_gone() {
     }
 }
 
+/// Written by an independent program from the tables in the format modules: every kind of
+/// record, a batch, an empty needle, and one of two blocks.
+#[test]
+fn yesterdays_volume_still_opens() {
+    let disk = MemoryDisk::new();
+    disk.put(&files::volume(id()), include_bytes!("../../testdata/v1/volume.vol").to_vec());
+    let (volume, report) = open_with(&disk, options()).unwrap();
+    assert!(report.damage.is_empty() && report.cut_bytes == 0 && report.aborted == 0, "{report:?}");
+    let read = |key: u64| {
+        let found =
+            volume.open_needle(Key::new(key), Cookie::new(u32::try_from(key).unwrap() + 10))?;
+        assert_eq!(
+            (found.meta().bucket.as_str(), found.meta().name.as_str()),
+            ("b", &*format!("n{key}"))
+        );
+        found.read(&(0..found.size()))
+    };
+    let big: Vec<u8> =
+        (0..70_001u32).map(|i| (i.wrapping_mul(i) + i / 251).to_le_bytes()[0]).collect();
+    for (key, data) in [(1, &b"first"[..]), (2, b""), (3, &big), (6, b"last")] {
+        assert_eq!(read(key).unwrap(), data, "needle {key}");
+    }
+    for key in [4, 5] {
+        assert!(matches!(read(key), Err(StoreError::NotFound)), "needle {key}");
+    }
+    let stats = volume.stats();
+    assert_eq!((stats.totals.live_needles, stats.totals.tombstones, stats.generation), (4, 1, 3));
+    assert_eq!(volume.verify(&Progress::default()).unwrap().good_needles, 4);
+}
+
 #[test]
 fn a_wrong_cookie_reads_and_deletes_nothing() {
     let (_disk, volume) = new_volume();
