@@ -23,8 +23,9 @@ pub struct DataDir {
     pub path: PathBuf,
     /// Its files.
     pub disk: Arc<dyn Disk>,
-    /// Released by the kernel when the process ends, however it ends.
-    _lock: File,
+    /// Released by the kernel when the process ends, however it ends. A disk that is no
+    /// folder needs none.
+    _lock: Option<File>,
 }
 
 /// Why a data directory is not used.
@@ -95,7 +96,12 @@ impl DataDir {
             return Err(DataDirError::OtherCluster { path, expected: cluster, found });
         }
         tracing::debug!(path = %path.display(), disk = %found.disk, "data directory in use");
-        Ok(Self { path: path.to_owned(), disk, _lock: lock })
+        Ok(Self { path: path.to_owned(), disk, _lock: Some(lock) })
+    }
+
+    /// A disk that this process alone knows of, such as one in memory.
+    pub fn private(name: &str, disk: Arc<dyn Disk>) -> Self {
+        Self { path: name.into(), disk, _lock: None }
     }
 }
 

@@ -47,6 +47,15 @@ impl Store {
             .iter()
             .map(|path| DataDir::open(path, cluster))
             .collect::<Result<Vec<_>, _>>()?;
+        Self::open_on(cluster, disks, options)
+    }
+
+    /// Like [`Store::open`], on these disks instead of the folders that `options` names.
+    pub fn open_on(
+        cluster: Uuid,
+        disks: Vec<DataDir>,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, DataDirError> {
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
         let store = Arc::new(Self {
             cluster,

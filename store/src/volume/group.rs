@@ -248,7 +248,8 @@ impl Staged {
     fn publish(&self, live: &mut Live) {
         let Self { header, entry, change, .. } = self;
         match *change {
-            Change::Abort => return live.index.forget(header.key),
+            // Recovery has not believed the record that this one takes back.
+            Change::Abort => return,
             Change::Put => {}
             Change::Repair { record_bytes, content } => live.totals.remove(record_bytes, content),
             Change::Delete { record_bytes, content } => {

@@ -190,7 +190,14 @@ impl Volume {
             (Arc::clone(&live.file), live.salt, live.end.bytes())
         };
         let lend = |use_it: &mut dyn FnMut(&index::Index)| use_it(&self.shared.live.read().index);
-        verify::verify(&*file, self.id(), salt, SUPERBLOCK_BYTES as u64..end, &lend, progress)
+        let target = verify::Target {
+            volume: self.id(),
+            salt,
+            range: SUPERBLOCK_BYTES as u64..end,
+            index: &lend,
+            doubtful: std::collections::HashSet::new(),
+        };
+        verify::verify(&*file, &target, progress)
     }
 
     /// Writes the index to its file, so that a restart need not scan what it covers.

@@ -18,7 +18,10 @@ use crate::format::FormatError;
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::id::VolumeId;
 use crate::index::{SealError, Sealed};
-use crate::storage::{Disk, File, read_up_to, write_all_at};
+use crate::storage::{Disk, File, read_exact_at, read_up_to, write_all_at};
+
+/// Written again in one step.
+const WRITE_AGAIN_BYTES: usize = 1 << 20;
 
 /// Why a volume was not opened. The store goes on with its other volumes.
 #[derive(Debug, thiserror::Error)]
@@ -107,20 +110,24 @@ impl Volume {
     ) -> Result<(Self, OpenReport), OpenError> {
         let file = disk.open(&files::volume(id))?;
         let superblock = check_superblock(&*file, cluster, id)?;
-        clear_leftovers(&**disk, id, superblock.generation)?;
         let mut report = OpenReport::default();
         let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
         let mut recovered = recover(&*file, superblock.salt(), sealed)?;
         report.scanned_bytes = recovered.scanned_bytes;
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
-        let condition = if recovered.met_device_error {
-            // What is missing may be there: nothing is cut off or taken back.
-            recovered.aborts.clear();
-            Condition::Failed("the device failed to read some of the volume file".into())
-        } else {
-            report.cut_bytes = cut_torn_end(&*file, recovered.end.bytes())?;
-            if has_mark(&**disk, id)? { Condition::ReadOnly } else { Condition::Writable }
+        let settled = settle(&**disk, &*file, &superblock, &recovered);
+        let condition = match settled {
+            Ok((cut_bytes, condition)) => {
+                report.cut_bytes = cut_bytes;
+                condition
+            }
+            Err(error) => {
+                tracing::error!(volume = %id, %error, "volume could not be brought into order: it serves reads only");
+                // What is missing may be there: nothing is taken back.
+                recovered.aborts.clear();
+                Condition::Failed(format!("it could not be brought into order: {error}").into())
+            }
         };
         let volume = Self::start(disk, id, options, file, superblock, recovered, condition)?;
         Ok((volume, report))
@@ -148,8 +155,11 @@ impl Volume {
             counters: super::live::Counters::default(),
         });
         let mut writer = Writer::new(Arc::clone(&shared));
-        if !aborts.is_empty() {
-            writer.abort(&aborts)?;
+        if !aborts.is_empty()
+            && let Err(error) = writer.abort(&aborts)
+        {
+            // Anything written behind them would vouch for them.
+            writer.fail("taking back of torn records", &io::Error::other(error));
         }
         let thread = std::thread::Builder::new()
             .name(format!("volume-{id}"))
@@ -172,10 +182,41 @@ fn check_superblock(file: &dyn File, cluster: Uuid, id: VolumeId) -> Result<Supe
     Ok(superblock)
 }
 
-fn clear_leftovers(disk: &dyn Disk, id: VolumeId, generation: u64) -> io::Result<()> {
-    for name in disk.list()?.iter().filter(|name| files::is_leftover(name, id, generation)) {
+/// Makes what recovery believes durable and clears the rest away: torn bytes, of which it
+/// tells how many there were, and files that nobody needs.
+fn settle(
+    disk: &dyn Disk,
+    file: &dyn File,
+    superblock: &Superblock,
+    recovered: &Recovered,
+) -> io::Result<(u64, Condition)> {
+    if recovered.met_device_error {
+        return Err(io::Error::other("the device failed to read some of the volume file"));
+    }
+    // Whoever gave the file its name may have been killed before that was durable.
+    disk.sync()?;
+    let names = disk.list()?;
+    let id = superblock.volume;
+    for name in names.iter().filter(|name| files::is_leftover(name, id, superblock.generation)) {
         tracing::info!(volume = %id, file = %name, "removing what an interrupted task left behind");
-        disk.remove(name)?;
+        if let Err(error) = disk.remove(name) {
+            tracing::warn!(volume = %id, file = %name, %error, "it stays for now");
+        }
+    }
+    write_again(file, recovered.proven_end..recovered.end.bytes())?;
+    let cut_bytes = cut_torn_end(file, recovered.end.bytes())?;
+    let read_only = names.contains(&files::read_only(id));
+    Ok((cut_bytes, if read_only { Condition::ReadOnly } else { Condition::Writable }))
+}
+
+/// Writes what was read once more. After a failed sync the kernel takes pages for clean that
+/// never reached the disk: they can be read, and no later sync would put them there.
+fn write_again(file: &dyn File, range: Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(WRITE_AGAIN_BYTES);
+        write_all_at(file, &read_exact_at(file, len, at)?, at)?;
+        at += len as u64;
     }
     Ok(())
 }
@@ -187,13 +228,16 @@ fn open_index(
     superblock: &Superblock,
     report: &mut OpenReport,
 ) -> Result<Sealed, OpenError> {
-    let file = match disk.open(&files::index(superblock.volume, superblock.generation)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sealed::default()),
-        Err(error) => return Err(error.into()),
-    };
-    match Sealed::open(&*file, superblock, volume_file.size_bytes()?) {
+    let volume_bytes = volume_file.size_bytes()?;
+    let opened = disk
+        .open(&files::index(superblock.volume, superblock.generation))
+        .map_err(SealError::from)
+        .and_then(|file| Sealed::open(&*file, superblock, volume_bytes));
+    match opened {
         Ok(sealed) => Ok(sealed),
+        Err(SealError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(Sealed::default())
+        }
         Err(error @ (SealError::Io(_) | SealError::Format(_) | SealError::Stale)) => {
             tracing::warn!(volume = %superblock.volume, %error, "index file not used: scanning the volume instead");
             report.index_problem = Some(error.to_string());
@@ -211,8 +255,4 @@ fn cut_torn_end(file: &dyn File, end: u64) -> io::Result<u64> {
     // What recovery believed must not be lost by the next crash.
     file.sync()?;
     Ok(torn)
-}
-
-fn has_mark(disk: &dyn Disk, id: VolumeId) -> io::Result<bool> {
-    Ok(disk.list()?.contains(&files::read_only(id)))
 }

@@ -14,6 +14,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 
+use hashbrown::HashMap;
+
 use super::digest::{Totals, content};
 use super::scanner::{Found, Scanner, check_body};
 use crate::format::index::Entry;
@@ -30,11 +32,15 @@ pub(super) struct Recovered {
     pub totals: Totals,
     /// The end of the last record.
     pub end: NeedleOffset,
+    /// Everything below was synced: a later record says so, or the index file.
+    pub proven_end: u64,
     pub last_append_ns: u64,
     /// Bytes that were acknowledged and cannot be read.
     pub damage: Vec<Range<u64>>,
     /// Records that were never acknowledged and are not whole; to be taken back.
     pub aborts: Vec<(Key, Cookie)>,
+    /// Keys of these, and of records at the end that are not whole either and are cut off.
+    pub doubtful: Vec<Key>,
     /// Whether the device failed to read some of the file. Then nothing may be concluded
     /// from what is missing.
     pub met_device_error: bool,
@@ -50,6 +56,8 @@ struct Recovery<'a> {
     unproven: VecDeque<Found>,
     /// Records to be taken back if anything that counts follows them; else they are cut off.
     doubtful: Vec<(Key, Cookie)>,
+    /// Damaged needles in whose place others were put, in case that is taken back.
+    replaced: HashMap<Key, Entry>,
 }
 
 /// A record with a whole header, and whether its body is whole too.
@@ -68,13 +76,21 @@ pub(super) fn recover(file: &dyn File, salt: Salt, sealed: Sealed) -> io::Result
         last_append_ns: sealed.head().map_or(0, |head| head.last_append_ns),
         index: Index::new(sealed),
         end: NeedleOffset::from_bytes(start).unwrap_or_default(),
+        proven_end: start,
         damage: Vec::new(),
         aborts: Vec::new(),
+        doubtful: Vec::new(),
         met_device_error: false,
         scanned_bytes: end.saturating_sub(start),
     };
-    let mut recovery =
-        Recovery { file, salt, found, unproven: VecDeque::new(), doubtful: Vec::new() };
+    let mut recovery = Recovery {
+        file,
+        salt,
+        found,
+        unproven: VecDeque::new(),
+        doubtful: Vec::new(),
+        replaced: HashMap::new(),
+    };
     let mut scanner = Scanner::new(file, salt, start..end);
     for found in scanner.by_ref() {
         recovery.take(found?)?;
@@ -94,6 +110,7 @@ impl Recovery<'_> {
 
     /// Everything below `synced_end` was acknowledged.
     fn prove(&mut self, synced_end: NeedleOffset) -> io::Result<()> {
+        self.found.proven_end = self.found.proven_end.max(synced_end.bytes());
         while let Some(found) =
             self.unproven.pop_front_if(|found| found_end(found) <= synced_end.bytes())
         {
@@ -121,6 +138,9 @@ impl Recovery<'_> {
             }
         }
         self.end_batch(&mut batch)?;
+        let to_be_cut = &self.doubtful;
+        self.found.doubtful =
+            self.found.aborts.iter().chain(to_be_cut).map(|(key, _)| *key).collect();
         Ok(self.found)
     }
 
@@ -169,18 +189,31 @@ impl Recovery<'_> {
         let entry = match header.kind {
             Kind::Data => {
                 self.found.totals.add(record_bytes, content(header));
+                if let Some(old) = before {
+                    self.replaced.insert(header.key, old);
+                }
                 Entry::of_record(offset, record_bytes)
             }
             Kind::Tombstone => {
                 self.found.totals.tombstones += 1;
                 Entry::tombstone(offset)
             }
-            Kind::Abort => {
-                self.found.index.forget(header.key);
-                return Ok(());
-            }
+            Kind::Abort => return self.take_back(header.key),
         };
         self.found.index.insert(header.key, entry);
+        Ok(())
+    }
+
+    /// Puts the index back to what it said of `key` before the record that never happened.
+    fn take_back(&mut self, key: Key) -> io::Result<()> {
+        let Some(old) = self.replaced.remove(&key) else {
+            self.found.index.forget(key);
+            return Ok(());
+        };
+        let content = self.content_at(old)?;
+        self.found.totals.digest_exact &= content.is_some();
+        self.found.totals.add(old.record_bytes(), content.unwrap_or_default());
+        self.found.index.insert(key, old);
         Ok(())
     }
 

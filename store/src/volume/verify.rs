@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::progress::Progress;
 use super::recovery::recover;
 use super::scanner::{Found, Scanner, check_body};
-use crate::format::needle::Kind;
+use crate::format::needle::{Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
-use crate::format::{FormatError, Salt};
+use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Key, VolumeId};
 use crate::index::{Index, Sealed};
 use crate::storage::{File, is_device_error, read_up_to};
@@ -65,27 +65,28 @@ pub enum VerifyError {
 /// Verifies a volume file that no store has open.
 ///
 /// From the volume file alone it cannot be told whether its last records were ever
-/// acknowledged, so what is unreadable there is reported, whatever it was: a torn write that
-/// the next start takes back, or a loss. A good index file tells the losses apart, by key.
+/// acknowledged, so what a start would take back or cut off is reported, whatever it was: the
+/// torn end of a write that nobody was told of, or a loss. A good index file tells the losses
+/// apart, by key.
 pub fn verify_file(
     file: &dyn File,
     index_file: Option<&dyn File>,
     progress: &Progress,
 ) -> Result<VerifyReport, VerifyError> {
     let superblock = read_superblock(file)?;
-    let (salt, size_bytes) = (superblock.salt(), file.size_bytes()?);
+    let size_bytes = file.size_bytes()?;
     // One that does not fit the volume is no help, and no damage: it is only a cache.
     let sealed = index_file.and_then(|index| Sealed::open(index, &superblock, size_bytes).ok());
-    let recovered = recover(file, salt, sealed.unwrap_or_default())?;
-    let range = SUPERBLOCK_BYTES as u64..recovered.end.bytes();
+    let recovered = recover(file, superblock.salt(), sealed.unwrap_or_default())?;
     let index = |index: &mut dyn FnMut(&Index)| index(&recovered.index);
-    let mut report = verify(file, superblock.volume, salt, range.clone(), &index, progress)?;
-    if !recovered.aborts.is_empty() {
-        let doubtful: HashSet<Key> = recovered.aborts.iter().map(|(key, _)| *key).collect();
-        report.note_doubtful(Scanner::new(file, salt, range), &doubtful)?;
-    }
-    report.note_torn_end(recovered.end.bytes()..size_bytes);
-    Ok(report)
+    let target = Target {
+        volume: superblock.volume,
+        salt: superblock.salt(),
+        range: SUPERBLOCK_BYTES as u64..size_bytes,
+        index: &index,
+        doubtful: recovered.doubtful.iter().copied().collect(),
+    };
+    verify(file, &target, progress)
 }
 
 /// Reads the superblock of a volume file.
@@ -98,20 +99,30 @@ pub fn read_superblock(file: &dyn File) -> Result<Superblock, VerifyError> {
 /// Lends the index for a moment. The lock on a running volume's index is not held between.
 pub(super) type LendIndex<'a> = &'a dyn Fn(&mut dyn FnMut(&Index));
 
-/// Verifies the records in `range`.
+/// What is verified, and against what.
+pub(super) struct Target<'a> {
+    pub volume: VolumeId,
+    pub salt: Salt,
+    /// Of the file.
+    pub range: Range<u64>,
+    pub index: LendIndex<'a>,
+    /// Keys of records that a start would take back: nobody was told of them, or they are
+    /// what rot has left of a last write. Which of the two it is, the file cannot tell.
+    pub doubtful: HashSet<Key>,
+}
+
+/// Verifies the records in the target's range.
 pub(super) fn verify(
     file: &dyn File,
-    volume: VolumeId,
-    salt: Salt,
-    range: Range<u64>,
-    index: LendIndex<'_>,
+    target: &Target<'_>,
     progress: &Progress,
 ) -> Result<VerifyReport, VerifyError> {
+    let Target { volume, salt, ref range, index, .. } = *target;
     progress.expect(range.end - range.start);
     let file_bytes = range.end;
     let mut report =
         VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
-    for found in Scanner::new(file, salt, range) {
+    for found in Scanner::new(file, salt, range.clone()) {
         let size_bytes = match found? {
             Found::Damage(damage) => {
                 report.note_damage(&damage, index);
@@ -119,12 +130,11 @@ pub(super) fn verify(
             }
             Found::Record { offset, header } => {
                 let size_bytes = header.record_bytes();
-                if header.kind == Kind::Data && is_newest(index, header.key, offset.bytes()) {
-                    match readable(check_body(file, offset, &header))? {
-                        Ok(()) => report.note_good(size_bytes),
-                        Err(reason) => {
-                            report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
-                        }
+                match target.check(file, offset, &header)? {
+                    None => {}
+                    Some(Ok(())) => report.note_good(size_bytes),
+                    Some(Err(reason)) => {
+                        report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
                     }
                 }
                 size_bytes
@@ -135,6 +145,29 @@ pub(super) fn verify(
         }
     }
     Ok(report)
+}
+
+impl Target<'_> {
+    /// Whether a record is readable; `None` for one that need not be.
+    fn check(
+        &self,
+        file: &dyn File,
+        offset: NeedleOffset,
+        header: &NeedleHeader,
+    ) -> io::Result<Option<Result<(), String>>> {
+        if header.kind != Kind::Data {
+            return Ok(None);
+        }
+        let newest = is_newest(self.index, header.key, offset.bytes());
+        if !newest && !self.doubtful.contains(&header.key) {
+            return Ok(None);
+        }
+        if newest {
+            readable(check_body(file, offset, header)).map(Some)
+        } else {
+            Ok(Some(Err(UNPROVEN.to_owned())))
+        }
+    }
 }
 
 /// What is wrong with a body, in words. Where the device fails to read it, that is what is wrong.
@@ -163,37 +196,6 @@ impl VerifyReport {
 
     fn note_bad(&mut self, offset: u64, size_bytes: u64, key: Option<Key>, reason: String) {
         self.damaged.push(Damaged { offset, size_bytes, key, reason });
-    }
-
-    /// Records near the end that are not whole, and that nothing proves acknowledged.
-    fn note_doubtful(&mut self, records: Scanner<'_>, keys: &HashSet<Key>) -> io::Result<()> {
-        for found in records {
-            if let Found::Record { offset, header } = found?
-                && header.kind == Kind::Data
-                && keys.contains(&header.key)
-            {
-                self.damaged.push(Damaged {
-                    offset: offset.bytes(),
-                    size_bytes: header.record_bytes(),
-                    key: Some(header.key),
-                    reason: UNPROVEN.to_owned(),
-                });
-            }
-        }
-        self.damaged.sort_by_key(|damaged| damaged.offset);
-        Ok(())
-    }
-
-    /// Bytes behind the last whole record.
-    fn note_torn_end(&mut self, rest: Range<u64>) {
-        if !rest.is_empty() {
-            self.damaged.push(Damaged {
-                offset: rest.start,
-                size_bytes: rest.end - rest.start,
-                key: None,
-                reason: UNPROVEN.to_owned(),
-            });
-        }
     }
 
     /// A stretch without readable headers: the index may still know which needles it held.
