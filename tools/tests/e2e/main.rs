@@ -112,10 +112,10 @@ async fn write_until_it_dies(server: &Server, world: &World, round: u64, client:
     }
 }
 
-/// 100 MB go in and out in pieces; the process never has a large part of them in memory.
+/// 300 MB go in and out in pieces; the process never has a large part of them in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_object_takes_little_memory() {
-    const SIZE: usize = 100_000_000;
+    const SIZE: usize = 300_000_000;
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
     let idle = server.peak_memory_bytes();
@@ -128,6 +128,7 @@ async fn a_large_object_takes_little_memory() {
     assert_eq!(got.len(), SIZE);
     assert!(got.chunks(1_000_000).enumerate().all(|(at, chunk)| chunk == piece(at)));
     let grown = server.peak_memory_bytes() - idle;
-    assert!(grown < 64 << 20, "100 MB in and out took {} MiB", grown >> 20);
+    println!("300 MB in and out took {} MiB of memory", grown >> 20);
+    assert!(grown < 96 << 20, "300 MB in and out took {} MiB", grown >> 20);
     server.stop().await;
 }
