@@ -22,3 +22,4 @@ mod history;
 mod record;
 mod rot;
 mod starts;
+mod traps;
