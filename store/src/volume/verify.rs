@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::progress::Progress;
 use super::recovery::recover;
-use super::scanner::{Found, Scanner, check_body};
+use super::scanner::{Found, Scanner};
 use crate::format::needle::Kind;
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{FormatError, Salt};
@@ -89,7 +89,8 @@ pub(super) fn verify(
     let file_bytes = range.end;
     let mut report =
         VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
-    for found in Scanner::new(file, salt, range) {
+    let mut scanner = Scanner::new(file, salt, range);
+    while let Some(found) = scanner.next() {
         let size_bytes = match found? {
             Found::Damage(damage) => {
                 report.note_damage(&damage, index);
@@ -98,7 +99,7 @@ pub(super) fn verify(
             Found::Record { offset, header } => {
                 let size_bytes = header.record_bytes();
                 if header.kind == Kind::Data && is_newest(index, header.key, offset.bytes()) {
-                    match readable(check_body(file, offset, &header))? {
+                    match readable(scanner.check(offset, &header))? {
                         Ok(()) => report.note_good(size_bytes),
                         Err(reason) => {
                             report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
