@@ -6,6 +6,7 @@
 //! - [`storage`]: the little of a file system that volumes need, real and as a double;
 //! - [`index`]: where each key's newest record is;
 //! - [`volume`]: one append-only file with its writer, readers, recovery and compaction;
+//! - [`pace`]: how fast background work may go;
 //! - [`store`]: data directories full of volumes, and what they do by themselves;
 //! - [`http`]: the store's two HTTP interfaces.
 //!
@@ -21,6 +22,7 @@ pub mod index;
 pub mod jobs;
 mod load;
 mod maintenance;
+pub mod pace;
 pub mod status;
 pub mod storage;
 pub mod store;

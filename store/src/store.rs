@@ -45,7 +45,7 @@ impl Store {
         let disks = options
             .disks
             .iter()
-            .map(|path| DataDir::open(path, cluster))
+            .map(|path| DataDir::open(path, cluster, options.background.disk()))
             .collect::<Result<Vec<_>, _>>()?;
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
         let store = Arc::new(Self {
@@ -116,7 +116,8 @@ impl Store {
         let (number, disk) = self.roomiest_disk().ok_or(StoreError::DiskFull(id))?;
         let io = |error| StoreError::io(id, error);
         Volume::create(&*disk.disk, self.cluster, id).map_err(io)?;
-        let opened = Volume::open(&disk.disk, self.cluster, id, self.options.volume.clone());
+        let opened =
+            Volume::open(&disk.disk, self.cluster, id, disk.volume_options(&self.options.volume));
         let (volume, report) = opened.map_err(|error| io(std::io::Error::other(error)))?;
         tracing::info!(volume = %id, disk = %disk.path.display(), "volume created");
         let slot = Slot::Open { disk: number, volume: Arc::new(volume), report };
@@ -200,8 +201,9 @@ impl Store {
     pub async fn close(self: Arc<Self>) {
         // A task that is cut short here is finished by the next start's recovery.
         let _ = blocking(move || {
-            self.maintenance.stop();
+            // Jobs first: the maintenance may be waiting for one to let go of a volume.
             self.jobs.cancel_all();
+            self.maintenance.stop();
             let volumes = self.volumes();
             crate::load::in_parallel(&volumes, |volume| {
                 if let Err(error) = volume.close() {

@@ -215,8 +215,12 @@ impl Volume {
     }
 
     /// Whether enough has gathered for a checkpoint to be worth its while: what a crash
-    /// now would have to scan, against what a checkpoint has to write.
+    /// now would have to scan, against what a checkpoint has to write. Not while another
+    /// long task has the volume: whoever asks would wait for that.
     pub fn wants_checkpoint(&self) -> bool {
+        if self.shared.upkeep.is_locked() {
+            return false;
+        }
         let live = self.shared.live.read();
         let unsaved = live.index.recent_len();
         let sealed = usize::try_from(live.totals.live_needles + live.totals.tombstones)

@@ -1,5 +1,7 @@
 //! A volume against a plain map, on a disk that forgets, fails, fills up and rots.
 
+mod pace;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
