@@ -115,6 +115,12 @@ impl MemoryDisk {
         power.cut_at = Some(power.steps + steps);
     }
 
+    /// Whether the power is gone.
+    pub fn is_cut(&self) -> bool {
+        let power = self.shared.power.lock();
+        power.cut_at.is_some_and(|at| power.steps > at)
+    }
+
     /// The `skip + 1`-th `call` from now fails once.
     pub fn fail_next(&self, call: Call, skip: u64, kind: io::ErrorKind) {
         self.shared.power.lock().fault = Some((call, skip, kind));

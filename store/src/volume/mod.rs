@@ -16,6 +16,7 @@ mod reader;
 mod record;
 mod recovery;
 pub mod scanner;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -36,6 +37,7 @@ pub use options::{Durability, VolumeOptions};
 pub use progress::Progress;
 pub use reader::{StoredNeedle, WHOLE_READ_BYTES};
 pub use record::NewNeedle;
+pub use scrub::{Finding, Pass, ScrubState, ScrubStep, ScrubTurn};
 pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
 
 use crate::error::StoreError;

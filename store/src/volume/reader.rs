@@ -235,7 +235,7 @@ impl Shared {
 
     /// A device that fails again and again gets no more to keep. Nothing is deleted for
     /// that: what can still be read is served.
-    fn note_device_error(&self, error: &io::Error) {
+    pub(super) fn note_device_error(&self, error: &io::Error) {
         if !is_device_error(error) {
             return;
         }
