@@ -8,6 +8,7 @@
 //! - [`volume`]: one append-only file with its writer, readers, recovery and compaction;
 //! - [`pace`]: how fast background work may go;
 //! - [`store`]: data directories full of volumes, and what they do by themselves;
+//! - [`scrub`]: verifying all of them, over and over;
 //! - [`http`]: the store's two HTTP interfaces.
 //!
 //! Everything up to `volume` is synchronous; [`Store`] is the bridge that async callers cross.
@@ -23,6 +24,7 @@ pub mod jobs;
 mod load;
 mod maintenance;
 pub mod pace;
+pub mod scrub;
 pub mod status;
 pub mod storage;
 pub mod store;

@@ -136,7 +136,10 @@ fn publish(status: &StoreStatus) {
     }
 }
 
-fn volume_gauges(volume: &VolumeStatus) -> [(&'static str, u64); 9] {
+fn volume_gauges(volume: &VolumeStatus) -> [(&'static str, u64); 12] {
+    let scrub = volume.scrub.as_ref();
+    let last_pass_ms = scrub.and_then(|scrub| scrub.last_pass_ms).unwrap_or(0);
+    let done_bytes = scrub.and_then(|scrub| scrub.pass).map_or(0, |pass| pass.done_bytes);
     [
         ("hayrick_store_volume_file_bytes", volume.file_bytes),
         ("hayrick_store_volume_live_bytes", volume.live_bytes),
@@ -147,6 +150,9 @@ fn volume_gauges(volume: &VolumeStatus) -> [(&'static str, u64); 9] {
         ("hayrick_store_volume_deletes", volume.deletes),
         ("hayrick_store_volume_syncs", volume.syncs),
         ("hayrick_store_volume_failed_reads", volume.failed_reads),
+        ("hayrick_store_volume_scrub_last_pass_timestamp_seconds", last_pass_ms / 1000),
+        ("hayrick_store_volume_scrub_done_bytes", done_bytes),
+        ("hayrick_store_volume_scrub_damaged", scrub.map_or(0, |scrub| scrub.damaged)),
     ]
 }
 

@@ -18,7 +18,8 @@ use crate::id::{Cookie, Key, NeedleId, VolumeId};
 use crate::jobs::Jobs;
 use crate::load::{Slot, load_volumes};
 use crate::maintenance::Maintenance;
-use crate::status::{DiskStatus, StoreStatus, VolumeState, VolumeStatus};
+use crate::scrub::Scrub;
+use crate::status::{DiskStatus, StoreStatus, VolumeScrub, VolumeState, VolumeStatus};
 use crate::storage::Space;
 use crate::volume::{Condition, NewNeedle, StoredNeedle, Volume, WHOLE_READ_BYTES};
 
@@ -35,6 +36,7 @@ pub struct Store {
     creating: Mutex<()>,
     jobs: Jobs,
     maintenance: Maintenance,
+    scrub: Scrub,
 }
 
 impl Store {
@@ -48,6 +50,7 @@ impl Store {
             .map(|path| DataDir::open(path, cluster, options.background.disk()))
             .collect::<Result<Vec<_>, _>>()?;
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
+        let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
         let store = Arc::new(Self {
             cluster,
             options,
@@ -56,8 +59,10 @@ impl Store {
             creating: Mutex::new(()),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
+            scrub,
         });
         store.maintenance.start(&store);
+        store.scrub.start(&store);
         Ok(store)
     }
 
@@ -154,6 +159,24 @@ impl Store {
         open.collect()
     }
 
+    /// The open volumes in the data directory with this number.
+    pub(crate) fn volumes_on(&self, number: usize) -> Vec<Arc<Volume>> {
+        let volumes = self.volumes.read();
+        let open = volumes.values().filter_map(|slot| match slot {
+            Slot::Open { disk, volume, .. } if *disk == number => Some(Arc::clone(volume)),
+            Slot::Open { .. } | Slot::Broken { .. } => None,
+        });
+        open.collect()
+    }
+
+    pub(crate) fn disks(&self) -> &[DataDir] {
+        &self.disks
+    }
+
+    pub(crate) fn scrub(&self) -> &Scrub {
+        &self.scrub
+    }
+
     /// What the store works by.
     pub fn options(&self) -> &StoreOptions {
         &self.options
@@ -204,6 +227,7 @@ impl Store {
             // Jobs first: the maintenance may be waiting for one to let go of a volume.
             self.jobs.cancel_all();
             self.maintenance.stop();
+            self.scrub.stop();
             let volumes = self.volumes();
             crate::load::in_parallel(&volumes, |volume| {
                 if let Err(error) = volume.close() {
@@ -244,6 +268,7 @@ impl VolumeStatus {
             syncs: stats.syncs,
             failed_reads: stats.failed_reads,
             damaged_ranges: 0,
+            scrub: Some(VolumeScrub::of(volume)),
         }
     }
 
@@ -267,6 +292,7 @@ impl VolumeStatus {
             syncs: 0,
             failed_reads: 0,
             damaged_ranges: 0,
+            scrub: None,
         }
     }
 }
