@@ -111,6 +111,11 @@ impl MemoryDisk {
         self.shared.power.lock().restore();
     }
 
+    /// Whether the power is gone.
+    pub fn is_cut(&self) -> bool {
+        self.shared.power.lock().is_cut()
+    }
+
     /// The `skip + 1`-th `call` from now fails once.
     pub fn fail_next(&self, call: Call, skip: u64, fault: impl Into<Fault>) {
         self.shared.power.lock().plan(call, skip, fault.into(), false);

@@ -69,6 +69,10 @@ pub trait File: Send + Sync {
     /// Sets space aside for `len` bytes at `offset` without changing the file's length.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
 
+    /// Asks the system to keep nothing of these bytes in its cache, so that the next read
+    /// comes from the device. It may do so or not.
+    fn forget(&self, _offset: u64, _len: u64) {}
+
     /// The whole file as memory. The file must not be written to or cut afterwards.
     fn map(&self) -> io::Result<Mapped>;
 }

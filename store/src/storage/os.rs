@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 use super::mmap::MappedFile;
 use super::{Disk, File, Mapped, Space};
@@ -110,6 +111,13 @@ impl File for OsFile {
             // Some file systems have no fallocate. Then a full disk shows when the bytes are written.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             result => Ok(result?),
+        }
+    }
+
+    fn forget(&self, offset: u64, len: u64) {
+        if let Some(len) = NonZeroU64::new(len) {
+            // Advice: where it is not taken, nothing is lost.
+            let _ = rustix::fs::fadvise(&self.0, offset, Some(len), Advice::DontNeed);
         }
     }
 

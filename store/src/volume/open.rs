@@ -145,11 +145,13 @@ impl Volume {
         let Recovered { index, totals, end, last_append_ns, aborts, .. } = recovered;
         let salt = superblock.salt();
         let (commands, queue) = sync_channel(options.queue_len);
+        let live = Live { file, superblock, salt, index, totals, end, last_append_ns };
         let shared = Arc::new(Shared {
             id,
             disk: Arc::clone(disk),
             options,
-            live: RwLock::new(Live { file, superblock, salt, index, totals, end, last_append_ns }),
+            scrub: Mutex::new(super::scrub::load(&**disk, &live)),
+            live: RwLock::new(live),
             condition: Mutex::new(condition),
             upkeep: Mutex::new(()),
             counters: super::live::Counters::default(),

@@ -1,5 +1,8 @@
 //! A volume against a plain map, on a disk that forgets, fails, fills up and rots.
 
+mod pace;
+mod scrub;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -647,6 +650,7 @@ enum Step {
     Delete(u64),
     Compact,
     Checkpoint,
+    Scrub,
     Reopen,
 }
 
@@ -661,6 +665,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..60u64).prop_map(Step::Delete),
         1 => Just(Step::Compact),
         1 => Just(Step::Checkpoint),
+        1 => Just(Step::Scrub),
         1 => Just(Step::Reopen),
     ];
     proptest::collection::vec(step, 1..25)
@@ -731,6 +736,12 @@ fn run(disk: &MemoryDisk, steps: &[Step]) -> (BTreeMap<u64, Known>, Vec<Vec<u64>
             },
             Step::Compact => drop(volume.compact(&Progress::default())),
             Step::Checkpoint => drop(volume.checkpoint()),
+            Step::Scrub => {
+                assert!(
+                    volume.scrub_step(500).is_ok_and(|step| step.found.is_empty()) || disk.is_cut()
+                );
+                drop(volume.save_scrub());
+            }
             Step::Reopen => {
                 drop(volume);
                 match open_with(disk, options()) {
@@ -801,6 +812,7 @@ proptest! {
             volume.compact(&Progress::default()).unwrap();
             check(&volume, &known, &doubtful);
             prop_assert!(volume.verify(&Progress::default()).unwrap().damaged.is_empty());
+            prop_assert!(scrub::pass(&volume, 700).findings.is_empty());
         }
     }
 }

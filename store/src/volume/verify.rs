@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::progress::Progress;
 use super::recovery::recover;
-use super::scanner::{Found, Scanner, check_body};
+use super::scanner::{Found, Scanner};
+use crate::format::index::Entry;
 use crate::format::needle::{Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Key, VolumeId};
-use crate::index::{Index, Sealed};
+use crate::index::{self, Index, Sealed};
 use crate::storage::{File, is_device_error, read_up_to};
 
 /// Of what stands at the end and cannot be read.
@@ -122,7 +123,8 @@ pub(super) fn verify(
     let file_bytes = range.end;
     let mut report =
         VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
-    for found in Scanner::new(file, salt, range.clone()) {
+    let mut scanner = Scanner::new(file, salt, range.clone());
+    while let Some(found) = scanner.next() {
         let size_bytes = match found? {
             Found::Damage(damage) => {
                 report.note_damage(&damage, index);
@@ -130,7 +132,7 @@ pub(super) fn verify(
             }
             Found::Record { offset, header } => {
                 let size_bytes = header.record_bytes();
-                match target.check(file, offset, &header)? {
+                match target.check(&mut scanner, offset, &header)? {
                     None => {}
                     Some(Ok(())) => report.note_good(size_bytes),
                     Some(Err(reason)) => {
@@ -151,7 +153,7 @@ impl Target<'_> {
     /// Whether a record is readable; `None` for one that need not be.
     fn check(
         &self,
-        file: &dyn File,
+        scanner: &mut Scanner<'_>,
         offset: NeedleOffset,
         header: &NeedleHeader,
     ) -> io::Result<Option<Result<(), String>>> {
@@ -163,7 +165,7 @@ impl Target<'_> {
             return Ok(None);
         }
         if newest {
-            readable(check_body(file, offset, header)).map(Some)
+            readable(scanner.check(offset, header)).map(Some)
         } else {
             Ok(Some(Err(UNPROVEN.to_owned())))
         }
@@ -171,7 +173,9 @@ impl Target<'_> {
 }
 
 /// What is wrong with a body, in words. Where the device fails to read it, that is what is wrong.
-fn readable(checked: io::Result<Result<(), FormatError>>) -> io::Result<Result<(), String>> {
+pub(super) fn readable(
+    checked: io::Result<Result<(), FormatError>>,
+) -> io::Result<Result<(), String>> {
     match checked {
         Err(error) if is_device_error(&error) => Ok(Err(error.to_string())),
         checked => Ok(checked?.map_err(|reason| reason.to_string())),
@@ -198,20 +202,32 @@ impl VerifyReport {
         self.damaged.push(Damaged { offset, size_bytes, key, reason });
     }
 
-    /// A stretch without readable headers: the index may still know which needles it held.
     fn note_damage(&mut self, damage: &Range<u64>, lend: LendIndex<'_>) {
-        let mut lost = Vec::new();
-        lend(&mut |index| {
-            let entries = index.entries().filter(|(_, entry)| !entry.is_tombstone());
-            lost.extend(entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes())));
-        });
-        lost.sort_unstable_by_key(|(_, entry)| entry.offset);
-        let reason = FormatError::Checksum { what: "needle header" }.to_string();
-        if lost.is_empty() {
-            self.note_bad(damage.start, damage.end - damage.start, None, reason.clone());
-        }
-        for (key, entry) in lost {
-            self.note_bad(entry.offset.bytes(), entry.record_bytes(), Some(key), reason.clone());
-        }
+        let mut snapshot = Default::default();
+        lend(&mut |index| snapshot = index.snapshot());
+        self.damaged.extend(lost_in(damage, snapshot));
     }
+}
+
+/// A stretch without readable headers: the index may still know which needles it held.
+pub(super) fn lost_in(
+    damage: &Range<u64>,
+    (recent, sealed): (Vec<(Key, Entry)>, Sealed),
+) -> Vec<Damaged> {
+    let reason = FormatError::Checksum { what: "needle header" }.to_string();
+    let entries = index::merge(recent, sealed).filter(|(_, entry)| !entry.is_tombstone());
+    let lost = entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes()));
+    let lost = lost.map(|(key, entry)| Damaged {
+        offset: entry.offset.bytes(),
+        size_bytes: entry.record_bytes(),
+        key: Some(key),
+        reason: reason.clone(),
+    });
+    let mut lost: Vec<_> = lost.collect();
+    lost.sort_unstable_by_key(|damaged| damaged.offset);
+    if lost.is_empty() {
+        let size_bytes = damage.end - damage.start;
+        lost.push(Damaged { offset: damage.start, size_bytes, key: None, reason });
+    }
+    lost
 }
