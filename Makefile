@@ -1,7 +1,7 @@
 # `make run` starts Hayrick, `make test` runs all tests. Both install what they lack.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt doc bench deny tools
+.PHONY: help run test torture lint fmt doc bench deny tools torture-tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +11,12 @@ run: tools ## Build and start everything on embedded defaults, data in ./hayrick
 
 test: tools ## Run all tests
 	cargo test --workspace
+
+# Each randomised test goes on for this long.
+SECONDS ?= 120
+
+torture: tools torture-tools ## Crash, fault and rot tests for SECONDS each, on the real kernel too
+	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
 
 lint: tools ## Check formatting, lints and docs, warnings denied
 	cargo fmt --all --check
@@ -32,4 +38,12 @@ tools:
 		echo "installing a C compiler"; \
 		command -v apt-get >/dev/null || { echo "no cc, and no apt-get to install it with: install a C compiler"; exit 1; }; \
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes gcc libc6-dev; \
+	}
+
+# Disks that fail, log and fill up. Without them, those tests say that they were skipped.
+torture-tools:
+	@command -v nbdkit >/dev/null && command -v nbdfuse >/dev/null && command -v xfs_io >/dev/null && command -v strace >/dev/null || { \
+		echo "installing nbdkit, nbdfuse, xfsprogs and strace"; \
+		command -v apt-get >/dev/null || { echo "no apt-get to install them with: some tests will be skipped"; exit 0; }; \
+		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes nbdkit nbdkit-plugin-python libnbd-bin fuse3 xfsprogs strace; \
 	}

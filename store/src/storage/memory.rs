@@ -9,7 +9,8 @@
 //! [`MemoryDisk::set_capacity`] fills the disk up.
 //!
 //! A sync that fails does what the kernel does: the pages count as clean from then on
-//! and can still be read, but are not on disk, and no later sync puts them there.
+//! and can still be read, but are not on disk, and no later sync puts them there. As on ext4,
+//! that is so even if the same bytes are written once more.
 //! [`MemoryDisk::evict`] makes such pages show what is on disk.
 
 mod content;
@@ -363,6 +364,11 @@ impl File for MemoryFile {
                 return Err(error);
             }
         }
+        Ok(())
+    }
+
+    fn evict(&self, _offset: u64) -> io::Result<()> {
+        self.content.lock().evict();
         Ok(())
     }
 

@@ -60,6 +60,10 @@ pub trait File: Send + Sync {
     /// Makes everything written so far durable, and the file's length with it.
     fn sync(&self) -> io::Result<()>;
 
+    /// Lets go of what memory holds of the file from `offset` on, as far as it counts as
+    /// written: reads then show what is on disk.
+    fn evict(&self, offset: u64) -> io::Result<()>;
+
     /// How long the file is.
     fn size_bytes(&self) -> io::Result<u64>;
 

@@ -98,6 +98,12 @@ impl File for OsFile {
         self.0.sync_data()
     }
 
+    fn evict(&self, offset: u64) -> io::Result<()> {
+        // The kernel lets go of whole pages only.
+        let page_start = offset - offset % 4096;
+        rustix::fs::fadvise(&self.0, page_start, None, Advice::DontNeed).map_err(io::Error::from)
+    }
+
     fn size_bytes(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -107,7 +113,8 @@ impl File for OsFile {
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len) {
+        let set_aside = || rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len);
+        match rustix::io::retry_on_intr(set_aside) {
             // Some file systems have no fallocate. Then a full disk shows when the bytes are written.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             result => Ok(result?),

@@ -112,11 +112,13 @@ impl Volume {
         let superblock = check_superblock(&*file, cluster, id)?;
         let mut report = OpenReport::default();
         let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
+        let read_from_disk = distrust_memory(&*file, sealed.covered_end().bytes());
         let mut recovered = recover(&*file, superblock.salt(), sealed)?;
         report.scanned_bytes = recovered.scanned_bytes;
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
-        let settled = settle(&**disk, &*file, &superblock, &recovered);
+        let settled =
+            read_from_disk.and_then(|()| settle(&**disk, &*file, &superblock, &recovered));
         let condition = match settled {
             Ok((cut_bytes, condition)) => {
                 report.cut_bytes = cut_bytes;
@@ -184,6 +186,14 @@ fn check_superblock(file: &dyn File, cluster: Uuid, id: VolumeId) -> Result<Supe
     Ok(superblock)
 }
 
+/// Sees to it that what is read from `from` on comes from the disk. After a failed sync the
+/// kernel takes pages for clean that never reached it: they can be read, no later sync puts
+/// them there, and on some file systems even writing them once more does not.
+fn distrust_memory(file: &dyn File, from: u64) -> io::Result<()> {
+    file.sync()?;
+    file.evict(from)
+}
+
 /// Makes what recovery believes durable and clears the rest away: torn bytes, of which it
 /// tells how many there were, and files that nobody needs.
 fn settle(
@@ -211,9 +221,16 @@ fn settle(
     Ok((cut_bytes, if read_only { Condition::ReadOnly } else { Condition::Writable }))
 }
 
-/// Writes what was read once more. After a failed sync the kernel takes pages for clean that
-/// never reached the disk: they can be read, and no later sync would put them there.
+/// Writes what was read once more, and changes the file's length and changes it back: where
+/// memory could not be evicted, or a length did not reach the disk, the next sync has to see
+/// to them.
 fn write_again(file: &dyn File, range: Range<u64>) -> io::Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let len = file.size_bytes()?;
+    file.set_len(len + 1)?;
+    file.set_len(len)?;
     let mut at = range.start;
     while at < range.end {
         let len = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(WRITE_AGAIN_BYTES);

@@ -19,6 +19,7 @@ mod client;
 mod cuts;
 mod faults;
 mod history;
+mod kernel;
 mod record;
 mod rot;
 mod starts;

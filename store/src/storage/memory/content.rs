@@ -10,6 +10,8 @@ pub(super) struct Bytes {
     durable: Vec<u8>,
     now: Vec<u8>,
     unsynced: Vec<Change>,
+    /// What a failed sync dropped. Until it is evicted, not even writing it again helps.
+    dropped: Vec<Range<u64>>,
     /// Reads that touch these fail, as those of a bad sector do.
     unreadable: Vec<Range<u64>>,
 }
@@ -50,18 +52,33 @@ impl Bytes {
     }
 
     pub(super) fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
+        for change in std::mem::take(&mut self.unsynced) {
+            let before = if self.dropped.is_empty() { Vec::new() } else { self.durable.clone() };
             apply(&mut self.durable, &change);
+            if let Change::SetLen(len) = change {
+                self.dropped.retain(|range| range.start < len);
+            }
+            for range in &self.dropped {
+                keep(&mut self.durable, &before, range);
+            }
         }
     }
 
     /// What was written counts as clean, and is nowhere but in memory. Lengths are the
     /// file system's own business, which its journal sees to.
     pub(super) fn fail_sync(&mut self) {
-        self.unsynced.retain(|change| matches!(change, Change::SetLen(_)));
+        for change in std::mem::take(&mut self.unsynced) {
+            match change {
+                Change::Write(offset, data) => {
+                    self.dropped.push(offset..offset + data.len() as u64);
+                }
+                length @ Change::SetLen(_) => self.unsynced.push(length),
+            }
+        }
     }
 
     pub(super) fn evict(&mut self) {
+        self.dropped.clear();
         self.now.clone_from(&self.durable);
         for change in &self.unsynced {
             apply(&mut self.now, change);
@@ -111,6 +128,15 @@ impl Bytes {
             }
         }
         bytes
+    }
+}
+
+/// Puts the bytes of `range` back to what they were, or to zeros where there were none.
+fn keep(bytes: &mut [u8], before: &[u8], range: &Range<u64>) {
+    let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+    let (start, end) = (at(range.start).min(bytes.len()), at(range.end).min(bytes.len()));
+    for (place, byte) in bytes.iter_mut().enumerate().take(end).skip(start) {
+        *byte = before.get(place).copied().unwrap_or(0);
     }
 }
 
