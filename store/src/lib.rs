@@ -2,7 +2,7 @@
 //!
 //! From the bottom up:
 //!
-//! - [`format`]: structs to bytes and back, pure;
+//! - [`mod@format`]: structs to bytes and back, pure;
 //! - [`storage`]: the little of a file system that volumes need, real and as a double;
 //! - [`index`]: where each key's newest record is;
 //! - [`volume`]: one append-only file with its writer, readers, recovery and compaction;

@@ -1,7 +1,7 @@
 //! One volume: an append-only file, its index, one writer and any number of readers.
 //!
 //! This is ordinary synchronous Rust. Reads run wherever they are called; writes are
-//! queued for the volume's one [`writer`] thread, which answers through a channel that
+//! queued for the volume's one writer thread, which answers through a channel that
 //! both threads and async tasks can wait on.
 
 mod compaction;
