@@ -11,8 +11,9 @@ use crate::id::{Key, VolumeId};
 use crate::store::Store;
 use crate::volume::{ScrubTurn, Volume};
 
-/// Read at a time, after which everybody else may have the disk.
-const STEP_BYTES: u64 = 1 << 20;
+/// Read at a time, after which everybody else may have the disk. The scanner reads up to
+/// a MiB ahead, which is lost at the end of a step, so smaller ones would read twice as much.
+const STEP_BYTES: u64 = 4 << 20;
 /// It makes no sense to be slower: at this rate nobody notices.
 const LEAST_RATE: u64 = 1 << 20;
 /// Time between two looks for a volume that is due.

@@ -1,6 +1,6 @@
 //! Reading a whole volume in the background, bit by bit, to find what has rotted.
 //!
-//! A step reads about a MiB and holds no lock while it does, so nothing waits for a
+//! A step reads a few MiB and holds no lock while it does, so nothing waits for a
 //! scrub. When it is done it looks whether the file is still the volume's: if a
 //! compaction has replaced it meanwhile, what the step read does not count, and the
 //! pass goes on at the same needle of the new file.
@@ -35,6 +35,13 @@ const MAX_RECORD_BYTES: u64 = record_bytes(MAX_DATA_BYTES, MAX_META_BYTES);
 
 /// A scrub file is no longer than this.
 const MAX_FILE_BYTES: usize = 4 << 20;
+
+/// The system keeps a file in pieces of up to this size, and drops none of which it is
+/// asked to drop only a part.
+const CACHE_UNIT_BYTES: u64 = 4 << 20;
+
+/// Dropped from the page cache at a time.
+const FORGET_BYTES: u64 = 64 << 20;
 
 /// Why a header was not read that a bad sector hides.
 const DEVICE_ERROR: &str = "the device failed to read it";
@@ -178,8 +185,9 @@ impl View {
         let start = scanned.position;
         let step_end = start + step_bytes.max(1).next_multiple_of(ALIGNMENT);
         let limit = self.end.min(step_end + MAX_RECORD_BYTES);
-        // What the page cache holds proves nothing about the device.
-        self.file.forget(start, limit.saturating_sub(start));
+        // What the page cache holds proves nothing about the device. But what was read
+        // ahead since the last step must not be read again.
+        scanned.forgotten_to = self.forget_ahead(pass, start, limit);
         let mut scanner = Scanner::new(&*self.file, self.superblock.salt(), start..limit);
         while scanned.position < step_end.min(pass.until) {
             let Some(found) = scanner.next() else { break };
@@ -208,8 +216,20 @@ impl View {
         }
         scanned.met_device_error = scanner.met_device_error();
         // And clients' needles need the cache more.
-        self.file.forget(start, scanned.position.saturating_sub(start));
+        let whole_start = start - start % CACHE_UNIT_BYTES;
+        self.file.forget(whole_start, scanned.position.saturating_sub(whole_start));
         Ok(scanned)
+    }
+
+    /// Drops what will be read up to `limit`, and more, from the page cache, and tells up to where.
+    fn forget_ahead(&self, pass: &Pass, start: u64, limit: u64) -> u64 {
+        if limit <= pass.forgotten_to {
+            return pass.forgotten_to;
+        }
+        let from = pass.forgotten_to.max(start - start % CACHE_UNIT_BYTES);
+        let to = limit.next_multiple_of(FORGET_BYTES);
+        self.file.forget(from, to - from);
+        to
     }
 
     /// Without its superblock the volume would not open again.

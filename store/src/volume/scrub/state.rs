@@ -44,6 +44,10 @@ pub struct Pass {
     pub until: u64,
     /// The last good needle. It tells where to go on in a compacted file.
     anchor: Option<Key>,
+    /// Everything below has left the page cache once in this pass. What of it is there
+    /// again has just come from the device.
+    #[serde(skip)]
+    pub(super) forgotten_to: u64,
 }
 
 /// A damaged piece of a volume.
@@ -62,6 +66,7 @@ pub struct Finding {
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
     pub position: u64,
+    pub forgotten_to: u64,
     pub anchor: Option<Key>,
     pub damaged: Vec<Damaged>,
     /// Whether the device failed to read some of it.
@@ -113,6 +118,7 @@ impl ScrubState {
             position: 0,
             until: live.end.bytes(),
             anchor: None,
+            forgotten_to: 0,
         };
         if self.pass.is_none() {
             self.more_findings = 0;
@@ -124,6 +130,7 @@ impl ScrubState {
     pub(super) fn advance(&mut self, scanned: Scanned, now_ms: u64) -> Vec<Damaged> {
         let Some(pass) = &mut self.pass else { return Vec::new() };
         pass.position = scanned.position;
+        pass.forgotten_to = scanned.forgotten_to;
         pass.anchor = scanned.anchor.or(pass.anchor);
         let (pass_ms, is_over) = (pass.started_ms, pass.position >= pass.until);
         let mut news = Vec::new();
@@ -174,6 +181,7 @@ impl Pass {
         // A needle that comes later than it did was stored anew, and tells nothing.
         self.position = place.filter(|place| *place <= self.position).unwrap_or(0);
         self.until = self.until.min(live.end.bytes());
+        self.forgotten_to = 0;
     }
 }
 
@@ -217,7 +225,7 @@ mod tests {
     }
 
     fn begun() -> ScrubState {
-        let pass = Pass { started_ms: 5, position: 0, until: 100, anchor: None };
+        let pass = Pass { started_ms: 5, position: 0, until: 100, anchor: None, forgotten_to: 0 };
         ScrubState { pass: Some(pass), ..ScrubState::default() }
     }
 
@@ -249,7 +257,8 @@ mod tests {
         assert_eq!((state.last_pass, state.pass.is_none()), (Some((5, 100)), true));
         assert_eq!(state.findings.len(), 2);
 
-        state.pass = Some(Pass { started_ms: 200, position: 0, until: 100, anchor: None });
+        state.pass =
+            Some(Pass { started_ms: 200, position: 0, until: 100, anchor: None, forgotten_to: 0 });
         assert_eq!(step(&mut state, 99, vec![damage(8, 16, Some(1))]), 0, "known");
         assert_eq!(state.findings.len(), 2, "who knows, until the pass is over");
         step(&mut state, 100, vec![]);
