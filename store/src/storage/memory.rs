@@ -367,7 +367,7 @@ impl File for MemoryFile {
         Ok(())
     }
 
-    fn evict(&self, _offset: u64) -> io::Result<()> {
+    fn evict(&self, _range: Range<u64>) -> io::Result<()> {
         self.content.lock().evict();
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod state;
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -216,9 +217,15 @@ impl View {
         }
         scanned.met_device_error = scanner.met_device_error();
         // And clients' needles need the cache more.
-        let whole_start = start - start % CACHE_UNIT_BYTES;
-        self.file.forget(whole_start, scanned.position.saturating_sub(whole_start));
+        self.evict(start - start % CACHE_UNIT_BYTES..scanned.position);
         Ok(scanned)
+    }
+
+    fn evict(&self, range: Range<u64>) {
+        if !range.is_empty() {
+            // Where the system does not do it, the scrub proves less, and nothing is lost.
+            let _ = self.file.evict(range);
+        }
     }
 
     /// Drops what will be read up to `limit`, and more, from the page cache, and tells up to where.
@@ -228,13 +235,13 @@ impl View {
         }
         let from = pass.forgotten_to.max(start - start % CACHE_UNIT_BYTES);
         let to = limit.next_multiple_of(FORGET_BYTES);
-        self.file.forget(from, to - from);
+        self.evict(from..to);
         to
     }
 
     /// Without its superblock the volume would not open again.
     fn check_superblock(&self) -> io::Result<Option<Damaged>> {
-        self.file.forget(0, SUPERBLOCK_BYTES as u64);
+        self.evict(0..SUPERBLOCK_BYTES as u64);
         let reason = match read_superblock(&*self.file) {
             Ok(superblock) if superblock == self.superblock => return Ok(None),
             Ok(_) => FormatError::Field { what: "superblock" }.to_string(),
