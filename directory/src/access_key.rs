@@ -34,8 +34,9 @@ impl AccessKey {
         let mut secret = [0_u8; 32];
         getrandom::fill(&mut id)?;
         getrandom::fill(&mut secret)?;
-        // The id stands between colons in tokens, so its alphabet must not hold one.
-        let id = URL_SAFE_NO_PAD.encode(id);
+        // The id stands between colons in tokens, and on command lines, where a dash in
+        // front would make a flag of it: hex has neither.
+        let id = format!("{:024x}", id.iter().fold(0_u128, |id, byte| id << 8 | u128::from(*byte)));
         Ok(Self { id, secret: Secret(URL_SAFE_NO_PAD.encode(secret)), bucket, created_ms })
     }
 }
@@ -75,5 +76,6 @@ mod tests {
         let make = || AccessKey::generate("photos".parse().unwrap(), 5).unwrap();
         let (a, b) = (make(), make());
         assert!(a.id != b.id && a.secret != b.secret);
+        assert!(a.id.len() == 24 && a.id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", a.id);
     }
 }

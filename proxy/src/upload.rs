@@ -25,6 +25,9 @@ pub const CHUNK_BYTES: usize = 8 << 20;
 /// What upload memory is counted in: a semaphore counts no further than 2^29.
 pub(crate) const MEMORY_UNIT: usize = 4096;
 
+/// A chunk that has come to this size most likely fills up.
+const LARGE_BYTES: usize = 1 << 20;
+
 /// Volumes tried for one needle.
 const MAX_PLACES: usize = 3;
 
@@ -306,6 +309,10 @@ where
         let mut chunk = BytesMut::from(std::mem::take(&mut self.rest));
         while chunk.len() < CHUNK_BYTES {
             let Some(piece) = self.next_piece().await? else { break };
+            if chunk.len() >= LARGE_BYTES {
+                // Growing by doubling would take twice the memory that was set aside.
+                chunk.reserve((CHUNK_BYTES - chunk.len()).max(piece.len()));
+            }
             chunk.extend_from_slice(&piece);
         }
         let chunk = chunk.freeze();

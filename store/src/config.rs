@@ -2,11 +2,14 @@
 //! ([`StoreOptions`]).
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use hayrick_service::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::format::MAX_VOLUME_BYTES;
+use crate::pace::DiskPace;
 use crate::volume::{Durability, VolumeOptions};
 
 /// The `[store]` section of a configuration file.
@@ -30,6 +33,18 @@ pub struct StoreConfig {
     pub compact_min_garbage: ByteSize,
     /// How long compaction keeps the tombstones of deleted needles. Default 1 day.
     pub tombstone_retention: Span,
+    /// A compaction copies no more than this each second on one disk; 0 is no limit. Default
+    /// 64 MiB: read and written again that is what half a spinning disk has to give, and 32 GiB
+    /// are still copied within minutes. It yields to clients in any case.
+    pub compaction_max_rate: ByteSize,
+    /// Every byte is read and verified once in this time; `0s` turns that off. Default 30 days.
+    pub scrub_pass: Span,
+    /// The scrub reads no more than this each second from one disk; 0 is no limit. Default
+    /// 32 MiB. It reads as slowly as `scrub_pass` allows, and this fast only when asked to.
+    pub scrub_max_rate: ByteSize,
+    /// Compaction and scrub slow down while clients wait for a disk longer than this on
+    /// average, or twice as long as without them. Default 50ms.
+    pub background_latency: Span,
     /// Bytes of uploads that may be in memory at one time. Default 256 MiB.
     pub upload_memory: ByteSize,
     /// Uploads and deletes that may wait for one volume. Default 1024.
@@ -59,6 +74,10 @@ impl Default for StoreConfig {
             compact_at_garbage_ratio: 0.3,
             compact_min_garbage: ByteSize::mib(16),
             tombstone_retention: Span::secs(24 * 3600),
+            compaction_max_rate: ByteSize::mib(64),
+            scrub_pass: Span::secs(30 * 24 * 3600),
+            scrub_max_rate: ByteSize::mib(32),
+            background_latency: Span::millis(50),
             upload_memory: ByteSize::mib(256),
             queue_len: 1024,
         }
@@ -74,8 +93,30 @@ pub struct StoreOptions {
     pub volume: VolumeOptions,
     /// When volumes are compacted without being asked.
     pub compaction: CompactionTrigger,
+    /// How fast background work may go.
+    pub background: BackgroundRates,
     /// Bytes of uploads that may be in memory at one time.
     pub upload_memory_bytes: u64,
+}
+
+/// How fast background work may go, on each disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackgroundRates {
+    /// Compactions, in bytes per second; 0 for no limit.
+    pub compaction: u64,
+    /// The scrub, in bytes per second; 0 for no limit.
+    pub scrub: u64,
+    /// The time in which the scrub gets round; `None` for only when asked.
+    pub scrub_pass: Option<Duration>,
+    /// How long clients may wait for the disk.
+    pub latency: Duration,
+}
+
+impl BackgroundRates {
+    /// The pace of one disk.
+    pub fn disk(&self) -> Arc<DiskPace> {
+        Arc::new(DiskPace::new(self.latency, self.compaction, self.scrub))
+    }
 }
 
 /// When a volume is compacted without being asked.
@@ -113,6 +154,7 @@ impl StoreConfig {
         if self.queue_len == 0 {
             return Err(problem("queue_len", "must be at least 1"));
         }
+        self.check_background()?;
         if self.upload_memory.bytes() < 32 << 20 {
             return Err(problem(
                 "upload_memory",
@@ -138,8 +180,33 @@ impl StoreConfig {
                 garbage_ratio: Some(self.compact_at_garbage_ratio).filter(|ratio| *ratio > 0.0),
                 min_garbage_bytes: self.compact_min_garbage.bytes(),
             },
+            background: BackgroundRates {
+                compaction: self.compaction_max_rate.bytes(),
+                scrub: self.scrub_max_rate.bytes(),
+                scrub_pass: Some(self.scrub_pass.duration()).filter(|pass| !pass.is_zero()),
+                latency: self.background_latency.duration(),
+            },
             upload_memory_bytes: self.upload_memory.bytes(),
         })
+    }
+
+    fn check_background(&self) -> Result<(), ConfigProblem> {
+        let rates = [
+            ("compaction_max_rate", self.compaction_max_rate),
+            ("scrub_max_rate", self.scrub_max_rate),
+        ];
+        for (key, rate) in rates {
+            if (1..64 << 10).contains(&rate.bytes()) {
+                return Err(problem(key, "must be 0 (no limit) or at least 64KiB a second"));
+            }
+        }
+        if (Duration::from_nanos(1)..Duration::from_mins(1)).contains(&self.scrub_pass.duration()) {
+            return Err(problem("scrub_pass", "must be 0s (off) or at least 1m"));
+        }
+        if self.background_latency.duration() < Duration::from_millis(1) {
+            return Err(problem("background_latency", "must be at least 1ms"));
+        }
+        Ok(())
     }
 }
 
@@ -156,12 +223,16 @@ mod tests {
         type Spoil = fn(&mut StoreConfig);
         let good = StoreConfig { disks: vec!["d".into()], ..StoreConfig::default() };
         assert!(good.check().is_ok());
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 10] = [
             ("disks", |c| c.disks.clear()),
             ("volume_size", |c| c.volume_size = ByteSize::gib(33)),
             ("volume_size", |c| c.volume_size = ByteSize::kib(1)),
             ("compact_at_garbage_ratio", |c| c.compact_at_garbage_ratio = 1.5),
             ("queue_len", |c| c.queue_len = 0),
+            ("compaction_max_rate", |c| c.compaction_max_rate = ByteSize::new(1)),
+            ("scrub_max_rate", |c| c.scrub_max_rate = ByteSize::kib(63)),
+            ("scrub_pass", |c| c.scrub_pass = Span::secs(59)),
+            ("background_latency", |c| c.background_latency = Span::secs(0)),
             ("upload_memory", |c| c.upload_memory = ByteSize::mib(1)),
         ];
         for (key, spoil) in cases {
@@ -169,5 +240,12 @@ mod tests {
             spoil(&mut config);
             assert_eq!(config.check().unwrap_err().key, key);
         }
+        let unhurried = StoreConfig {
+            scrub_pass: Span::secs(0),
+            scrub_max_rate: ByteSize::new(0),
+            compaction_max_rate: ByteSize::new(0),
+            ..good
+        };
+        assert_eq!(unhurried.check().unwrap().background.scrub_pass, None);
     }
 }

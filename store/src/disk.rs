@@ -9,8 +9,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::pace::DiskPace;
 use crate::storage::Disk;
 use crate::storage::os::OsDisk;
+use crate::volume::VolumeOptions;
 
 /// Says whose directory this is.
 const IDENTITY_FILE: &str = "hayrick-disk.json";
@@ -23,6 +25,8 @@ pub struct DataDir {
     pub path: PathBuf,
     /// Its files.
     pub disk: Arc<dyn Disk>,
+    /// How fast background work on it may go.
+    pub pace: Arc<DiskPace>,
     /// Released by the kernel when the process ends, however it ends. A disk that is no
     /// folder needs none.
     _lock: Option<File>,
@@ -78,8 +82,13 @@ struct Identity {
 }
 
 impl DataDir {
+    /// The options of a volume in this directory.
+    pub fn volume_options(&self, options: &VolumeOptions) -> VolumeOptions {
+        VolumeOptions { pace: Arc::clone(&self.pace), ..options.clone() }
+    }
+
     /// Takes a directory into use, making it if it is missing.
-    pub fn open(path: &Path, cluster: Uuid) -> Result<Self, DataDirError> {
+    pub fn open(path: &Path, cluster: Uuid, pace: Arc<DiskPace>) -> Result<Self, DataDirError> {
         let io = |source| DataDirError::Io { path: path.to_owned(), source };
         create_folder(path).map_err(io)?;
         let lock = lock(path)?;
@@ -96,12 +105,12 @@ impl DataDir {
             return Err(DataDirError::OtherCluster { path, expected: cluster, found });
         }
         tracing::debug!(path = %path.display(), disk = %found.disk, "data directory in use");
-        Ok(Self { path: path.to_owned(), disk, _lock: Some(lock) })
+        Ok(Self { path: path.to_owned(), disk, pace, _lock: Some(lock) })
     }
 
     /// A disk that this process alone knows of, such as one in memory.
     pub fn private(name: &str, disk: Arc<dyn Disk>) -> Self {
-        Self { path: name.into(), disk, _lock: None }
+        Self { path: name.into(), disk, pace: Arc::default(), _lock: None }
     }
 }
 
@@ -163,13 +172,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/disk");
         let cluster = Uuid::from_u128(1);
-        let first = DataDir::open(&path, cluster).unwrap();
-        assert!(matches!(DataDir::open(&path, cluster), Err(DataDirError::InUse { .. })));
+        let open = |cluster| DataDir::open(&path, cluster, Arc::default());
+        let first = open(cluster).unwrap();
+        assert!(matches!(open(cluster), Err(DataDirError::InUse { .. })));
         drop(first);
-        assert!(DataDir::open(&path, cluster).is_ok());
-        let other = DataDir::open(&path, Uuid::from_u128(2));
+        assert!(open(cluster).is_ok());
+        let other = open(Uuid::from_u128(2));
         assert!(matches!(other, Err(DataDirError::OtherCluster { .. })));
         fs::write(path.join(IDENTITY_FILE), b"{").unwrap();
-        assert!(matches!(DataDir::open(&path, cluster), Err(DataDirError::Identity { .. })));
+        assert!(matches!(open(cluster), Err(DataDirError::Identity { .. })));
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! From the bottom up:
 //!
-//! - [`format`]: structs to bytes and back, pure;
+//! - [`mod@format`]: structs to bytes and back, pure;
 //! - [`storage`]: the little of a file system that volumes need, real and as a double;
 //! - [`index`]: where each key's newest record is;
 //! - [`volume`]: one append-only file with its writer, readers, recovery and compaction;
+//! - [`pace`]: how fast background work may go;
 //! - [`store`]: data directories full of volumes, and what they do by themselves;
+//! - [`scrub`]: verifying all of them, over and over;
 //! - [`http`]: the store's two HTTP interfaces.
 //!
 //! Everything up to `volume` is synchronous; [`Store`] is the bridge that async callers cross.
@@ -21,6 +23,8 @@ pub mod index;
 pub mod jobs;
 mod load;
 mod maintenance;
+pub mod pace;
+pub mod scrub;
 pub mod status;
 pub mod storage;
 pub mod store;

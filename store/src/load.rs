@@ -59,7 +59,7 @@ fn open_slot(
     id: VolumeId,
     options: &VolumeOptions,
 ) -> Slot {
-    match Volume::open(&disk.disk, cluster, id, options.clone()) {
+    match Volume::open(&disk.disk, cluster, id, disk.volume_options(options)) {
         Ok((volume, report)) => {
             log_report(id, &report);
             Slot::Open { disk: number, volume: Arc::new(volume), report }

@@ -21,44 +21,55 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Time after which a compaction that gave up, for want of room say, is tried again.
 const RETRY: Duration = Duration::from_mins(10);
 
-/// The store's background thread.
+/// The store's background threads. Compactions have one of their own, because they may
+/// take hours where clients keep the disk busy.
 #[derive(Default)]
 pub(crate) struct Maintenance {
-    running: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    running: Mutex<Vec<(Sender<()>, JoinHandle<()>)>>,
     compacting: Progress,
 }
 
 impl Maintenance {
-    /// Starts the thread. It holds no strong reference between rounds.
+    /// Starts the threads.
     pub(crate) fn start(&self, store: &Arc<Store>) {
-        let (stop, stopped) = channel();
-        let store = Arc::downgrade(store);
         let cancelled = self.compacting.clone();
-        let thread = std::thread::spawn(move || {
-            let mut gave_up = GaveUp::new();
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
-                let Some(store) = store.upgrade() else { break };
-                round(&store, &cancelled, &mut gave_up);
-            }
-        });
-        *self.running.lock() = Some((stop, thread));
+        let mut gave_up = GaveUp::new();
+        *self.running.lock() = vec![
+            every_period(store, look_after),
+            every_period(store, move |store| compact_some(store, &cancelled, &mut gave_up)),
+        ];
     }
 
-    /// Stops the thread and waits for it.
+    /// Stops the threads and waits for them.
     pub(crate) fn stop(&self) {
         self.compacting.cancel();
-        if let Some((stop, thread)) = self.running.lock().take() {
+        for (stop, thread) in std::mem::take(&mut *self.running.lock()) {
             drop(stop);
             let _ = thread.join();
         }
     }
 }
 
+/// Starts a thread that does `work` until told to stop. It holds no strong reference between rounds.
+fn every_period(
+    store: &Arc<Store>,
+    mut work: impl FnMut(&Store) + Send + 'static,
+) -> (Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = channel();
+    let store = Arc::downgrade(store);
+    let thread = std::thread::spawn(move || {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PERIOD) {
+            let Some(store) = store.upgrade() else { break };
+            work(&store);
+        }
+    });
+    (stop, thread)
+}
+
 /// When a volume's compaction last gave up.
 type GaveUp = HashMap<VolumeId, Instant>;
 
-fn round(store: &Store, cancelled: &Progress, gave_up: &mut GaveUp) {
-    gave_up.retain(|_, when| when.elapsed() < RETRY);
+fn look_after(store: &Store) {
     for volume in store.volumes() {
         volume.recheck_space();
         if volume.wants_checkpoint()
@@ -66,12 +77,18 @@ fn round(store: &Store, cancelled: &Progress, gave_up: &mut GaveUp) {
         {
             tracing::warn!(volume = %volume.id(), %error, "index not saved; trying again");
         }
+    }
+    publish(&store.status());
+}
+
+fn compact_some(store: &Store, cancelled: &Progress, gave_up: &mut GaveUp) {
+    gave_up.retain(|_, when| when.elapsed() < RETRY);
+    for volume in store.volumes() {
         let wanted = wants_compaction(&volume, store.options().compaction);
         if wanted && !gave_up.contains_key(&volume.id()) && !compact(&volume, cancelled) {
             gave_up.insert(volume.id(), Instant::now());
         }
     }
-    publish(&store.status());
 }
 
 /// Whether enough of the volume is garbage for a compaction to be worth its while.
@@ -119,7 +136,10 @@ fn publish(status: &StoreStatus) {
     }
 }
 
-fn volume_gauges(volume: &VolumeStatus) -> [(&'static str, u64); 9] {
+fn volume_gauges(volume: &VolumeStatus) -> [(&'static str, u64); 12] {
+    let scrub = volume.scrub.as_ref();
+    let last_pass_ms = scrub.and_then(|scrub| scrub.last_pass_ms).unwrap_or(0);
+    let done_bytes = scrub.and_then(|scrub| scrub.pass).map_or(0, |pass| pass.done_bytes);
     [
         ("hayrick_store_volume_file_bytes", volume.file_bytes),
         ("hayrick_store_volume_live_bytes", volume.live_bytes),
@@ -130,6 +150,9 @@ fn volume_gauges(volume: &VolumeStatus) -> [(&'static str, u64); 9] {
         ("hayrick_store_volume_deletes", volume.deletes),
         ("hayrick_store_volume_syncs", volume.syncs),
         ("hayrick_store_volume_failed_reads", volume.failed_reads),
+        ("hayrick_store_volume_scrub_last_pass_timestamp_seconds", last_pass_ms / 1000),
+        ("hayrick_store_volume_scrub_done_bytes", done_bytes),
+        ("hayrick_store_volume_scrub_damaged", scrub.map_or(0, |scrub| scrub.damaged)),
     ]
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::VolumeId;
+use crate::id::{Key, VolumeId};
+use crate::volume::{Damaged, Volume};
 
 /// A store at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,118 @@ pub struct VolumeStatus {
     pub failed_reads: u64,
     /// Stretches of the file that were acknowledged once and could not be read at the start.
     pub damaged_ranges: usize,
+    /// What its scrub knows; nothing for a volume that could not be opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<VolumeScrub>,
+}
+
+/// The scrub at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// What is being done, for each data directory in the order of the configuration.
+    pub disks: Vec<DiskScrubStatus>,
+    /// What is known, for each open volume, by id.
+    pub volumes: Vec<VolumeScrub>,
+}
+
+/// The scrub of a data directory at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskScrubStatus {
+    /// Where it is.
+    pub path: String,
+    /// What it does.
+    pub work: DiskScrubWork,
+    /// The volume that is being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeId>,
+    /// How fast it may be read now, when clients leave as much; 0 while nothing is.
+    pub bytes_per_s: u64,
+    /// Bytes gone over since the start.
+    pub scrubbed_bytes: u64,
+}
+
+/// What the scrub of a data directory does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskScrubWork {
+    /// Reads a volume.
+    Running,
+    /// Waits until a volume is due.
+    Idle,
+    /// Waits until an operator lets it go on.
+    Paused,
+    /// Waits until somebody asks for a pass: `scrub_pass` is 0.
+    Off,
+}
+
+/// What the scrub knows of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeScrub {
+    /// The volume.
+    pub volume: VolumeId,
+    /// When the last full pass was over, in milliseconds since 1970; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_pass_ms: Option<u64>,
+    /// How far the pass under way has come; absent when none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<ScrubPass>,
+    /// Whether somebody asked for a pass that is not over.
+    pub asked: bool,
+    /// How many damaged places there are, the unlisted ones too.
+    pub damaged: u64,
+    /// The damaged places, at most a thousand of them.
+    pub findings: Vec<ScrubFinding>,
+}
+
+/// A pass under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubPass {
+    /// When it began, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Bytes of the file gone over.
+    pub done_bytes: u64,
+    /// Bytes to go over in all.
+    pub total_bytes: u64,
+}
+
+/// A damaged place in a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubFinding {
+    /// Where it starts in the volume file, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size_bytes: u64,
+    /// The needle that is damaged; absent where no live needle is known to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Key>,
+    /// What does not match.
+    pub reason: String,
+    /// When it was found, in milliseconds since 1970.
+    pub first_seen_ms: u64,
+}
+
+impl VolumeScrub {
+    pub(crate) fn of(volume: &Volume) -> Self {
+        let state = volume.scrub_state();
+        let findings = state.findings.into_iter().map(|finding| {
+            let Damaged { offset, size_bytes, key, reason } = finding.damage;
+            let first_seen_ms = finding.first_seen_ms;
+            ScrubFinding { offset, size_bytes, key, reason, first_seen_ms }
+        });
+        let findings: Vec<_> = findings.collect();
+        Self {
+            volume: volume.id(),
+            last_pass_ms: state.last_pass.map(|(_, ended_ms)| ended_ms),
+            pass: state.pass.map(|pass| ScrubPass {
+                started_ms: pass.started_ms,
+                done_bytes: pass.position,
+                total_bytes: pass.until,
+            }),
+            asked: state.asked,
+            damaged: findings.len() as u64 + state.more_findings,
+            findings,
+        }
+    }
 }
 
 /// What a volume takes.

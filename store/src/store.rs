@@ -18,7 +18,8 @@ use crate::id::{Cookie, Key, NeedleId, VolumeId};
 use crate::jobs::Jobs;
 use crate::load::{Slot, load_volumes};
 use crate::maintenance::Maintenance;
-use crate::status::{DiskStatus, StoreStatus, VolumeState, VolumeStatus};
+use crate::scrub::Scrub;
+use crate::status::{DiskStatus, StoreStatus, VolumeScrub, VolumeState, VolumeStatus};
 use crate::storage::Space;
 use crate::volume::{Condition, NewNeedle, StoredNeedle, Volume, WHOLE_READ_BYTES};
 
@@ -35,6 +36,7 @@ pub struct Store {
     creating: Mutex<()>,
     jobs: Jobs,
     maintenance: Maintenance,
+    scrub: Scrub,
 }
 
 impl Store {
@@ -45,7 +47,7 @@ impl Store {
         let disks = options
             .disks
             .iter()
-            .map(|path| DataDir::open(path, cluster))
+            .map(|path| DataDir::open(path, cluster, options.background.disk()))
             .collect::<Result<Vec<_>, _>>()?;
         Self::open_on(cluster, disks, options)
     }
@@ -57,6 +59,7 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Arc<Self>, DataDirError> {
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
+        let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
         let store = Arc::new(Self {
             cluster,
             options,
@@ -65,8 +68,10 @@ impl Store {
             creating: Mutex::new(()),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
+            scrub,
         });
         store.maintenance.start(&store);
+        store.scrub.start(&store);
         Ok(store)
     }
 
@@ -125,7 +130,8 @@ impl Store {
         let (number, disk) = self.roomiest_disk().ok_or(StoreError::DiskFull(id))?;
         let io = |error| StoreError::io(id, error);
         Volume::create(&*disk.disk, self.cluster, id).map_err(io)?;
-        let opened = Volume::open(&disk.disk, self.cluster, id, self.options.volume.clone());
+        let opened =
+            Volume::open(&disk.disk, self.cluster, id, disk.volume_options(&self.options.volume));
         let (volume, report) = opened.map_err(|error| io(std::io::Error::other(error)))?;
         tracing::info!(volume = %id, disk = %disk.path.display(), "volume created");
         let slot = Slot::Open { disk: number, volume: Arc::new(volume), report };
@@ -160,6 +166,24 @@ impl Store {
             Slot::Broken { .. } => None,
         });
         open.collect()
+    }
+
+    /// The open volumes in the data directory with this number.
+    pub(crate) fn volumes_on(&self, number: usize) -> Vec<Arc<Volume>> {
+        let volumes = self.volumes.read();
+        let open = volumes.values().filter_map(|slot| match slot {
+            Slot::Open { disk, volume, .. } if *disk == number => Some(Arc::clone(volume)),
+            Slot::Open { .. } | Slot::Broken { .. } => None,
+        });
+        open.collect()
+    }
+
+    pub(crate) fn disks(&self) -> &[DataDir] {
+        &self.disks
+    }
+
+    pub(crate) fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
 
     /// What the store works by.
@@ -209,8 +233,10 @@ impl Store {
     pub async fn close(self: Arc<Self>) {
         // A task that is cut short here is finished by the next start's recovery.
         let _ = blocking(move || {
-            self.maintenance.stop();
+            // Jobs first: the maintenance may be waiting for one to let go of a volume.
             self.jobs.cancel_all();
+            self.maintenance.stop();
+            self.scrub.stop();
             let volumes = self.volumes();
             crate::load::in_parallel(&volumes, |volume| {
                 if let Err(error) = volume.close() {
@@ -251,6 +277,7 @@ impl VolumeStatus {
             syncs: stats.syncs,
             failed_reads: stats.failed_reads,
             damaged_ranges: 0,
+            scrub: Some(VolumeScrub::of(volume)),
         }
     }
 
@@ -274,6 +301,7 @@ impl VolumeStatus {
             syncs: 0,
             failed_reads: 0,
             damaged_ranges: 0,
+            scrub: None,
         }
     }
 }

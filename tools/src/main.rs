@@ -1,3 +1,7 @@
-//! The hayrick command.
+//! The hayrick command; everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hayrick::main()
+}

@@ -61,7 +61,11 @@ impl Rig {
     }
 
     pub async fn with(config: ProxyConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_folder(tempfile::tempdir().unwrap(), config).await
+    }
+
+    /// With the store's data directory, `disk`, perhaps already in the folder.
+    pub async fn in_folder(dir: TempDir, config: ProxyConfig) -> Self {
         let (directory, store) = open(dir.path()).await;
         let stores = LocalStores::new([("local".parse().unwrap(), Arc::clone(&store))]);
         let proxy = Proxy::start(directory.clone(), stores, config.check().unwrap()).unwrap();
@@ -141,6 +145,7 @@ impl Rig {
 
 async fn open(path: &Path) -> (Directory, Arc<Store>) {
     let mut config = DirectoryConfig::default();
+    config.growth.min_disk_free_bytes = 1 << 20;
     config.garbage.grace_ms = 0;
     config.garbage.interval_ms = 20;
     std::fs::create_dir_all(path.join("directory")).unwrap();
@@ -168,13 +173,13 @@ async fn open(path: &Path) -> (Directory, Arc<Store>) {
 
 /// Waits for something that happens in the background.
 pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..500 {
+    for _ in 0..2000 {
         if holds() {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("{what}: not within 5 s");
+    panic!("{what}: not within 20 s");
 }
 
 pub fn photo(name: &str) -> Vec<u8> {

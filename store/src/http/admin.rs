@@ -7,21 +7,26 @@
 //! | `POST /store/volumes/{vid}/compact` | 202 with the [`JobStatus`] of a new job |
 //! | `POST /store/volumes/{vid}/verify` | 202 with the [`JobStatus`] of a new job |
 //! | `PUT /store/volumes/{vid}/read-only` | 204; the body is `true` or `false` |
+//! | `GET /store/scrub` | [`ScrubStatus`] |
+//! | `POST /store/scrub/now`, `?volume={vid}` | 202 with the [`ScrubStatus`]: a pass from the beginning |
+//! | `POST /store/scrub/pause`, `POST /store/scrub/resume` | 200 with the [`ScrubStatus`] |
 //! | `GET /store/jobs`, `GET /store/jobs/{id}` | [`JobStatus`], how far it has come |
 //! | `DELETE /store/jobs/{id}` | 204: the job was asked to stop |
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use hayrick_service::ApiError;
+use serde::Deserialize;
 
 use super::api_error;
 use crate::id::VolumeId;
 use crate::jobs::{JobKind, JobStatus};
-use crate::status::StoreStatus;
+use crate::scrub::ScrubError;
+use crate::status::{ScrubStatus, StoreStatus};
 use crate::store::{Store, blocking};
 
 type Shared = State<Arc<Store>>;
@@ -34,6 +39,10 @@ pub fn router(store: Arc<Store>) -> Router {
         .route("/store/volumes/{vid}/compact", post(compact))
         .route("/store/volumes/{vid}/verify", post(verify))
         .route("/store/volumes/{vid}/read-only", put(set_read_only))
+        .route("/store/scrub", get(show_scrub))
+        .route("/store/scrub/now", post(scrub_now))
+        .route("/store/scrub/pause", post(|store: Shared| pause_scrub(store, true)))
+        .route("/store/scrub/resume", post(|store: Shared| pause_scrub(store, false)))
         .route("/store/jobs", get(list_jobs))
         .route("/store/jobs/{id}", get(show_job).delete(cancel_job))
         .with_state(store)
@@ -86,6 +95,38 @@ async fn set_read_only(
     let done = blocking(move || volume.set_read_only(read_only)).await;
     done.and_then(|done| done).map_err(api_error)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScrubNow {
+    volume: Option<VolumeId>,
+}
+
+async fn show_scrub(State(store): Shared) -> Json<ScrubStatus> {
+    Json(store.scrub_status())
+}
+
+async fn scrub_now(
+    State(store): Shared,
+    Query(which): Query<ScrubNow>,
+) -> Result<(StatusCode, Json<ScrubStatus>), ApiError> {
+    match store.scrub_now(which.volume) {
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(store.scrub_status()))),
+        Err(error @ ScrubError::Paused) => {
+            Err(ApiError::conflict(error.to_string()).with_code("ScrubPaused"))
+        }
+        Err(ScrubError::Store(error)) => Err(api_error(error)),
+    }
+}
+
+async fn pause_scrub(State(store): Shared, paused: bool) -> Result<Json<ScrubStatus>, ApiError> {
+    let work = {
+        let store = Arc::clone(&store);
+        move || store.pause_scrub(paused)
+    };
+    blocking(work).await.map_err(api_error)?.map_err(ApiError::internal)?;
+    Ok(Json(store.scrub_status()))
 }
 
 async fn list_jobs(State(store): Shared) -> Json<Vec<JobStatus>> {

@@ -112,6 +112,11 @@ impl MemoryDisk {
         self.shared.power.lock().restore();
     }
 
+    /// Whether the power is gone.
+    pub fn is_cut(&self) -> bool {
+        self.shared.power.lock().is_cut()
+    }
+
     /// The `skip + 1`-th `call` from now fails once.
     pub fn fail_next(&self, call: Call, skip: u64, fault: impl Into<Fault>) {
         self.shared.power.lock().plan(call, skip, fault.into(), false);
@@ -362,7 +367,7 @@ impl File for MemoryFile {
         Ok(())
     }
 
-    fn evict(&self, _offset: u64) -> io::Result<()> {
+    fn evict(&self, _range: Range<u64>) -> io::Result<()> {
         self.content.lock().evict();
         Ok(())
     }

@@ -9,7 +9,7 @@ mod mmap;
 pub mod os;
 
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The bytes of a whole file that is never written again, in memory or mapped.
@@ -60,9 +60,9 @@ pub trait File: Send + Sync {
     /// Makes everything written so far durable, and the file's length with it.
     fn sync(&self) -> io::Result<()>;
 
-    /// Lets go of what memory holds of the file from `offset` on, as far as it counts as
-    /// written: reads then show what is on disk.
-    fn evict(&self, offset: u64) -> io::Result<()>;
+    /// Lets go of what memory holds of these bytes of the file, as far as it counts as
+    /// written, so that reads show what is on disk. An end past the file's is its end.
+    fn evict(&self, range: Range<u64>) -> io::Result<()>;
 
     /// How long the file is.
     fn size_bytes(&self) -> io::Result<u64>;

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,10 +99,12 @@ impl File for OsFile {
         self.0.sync_data()
     }
 
-    fn evict(&self, offset: u64) -> io::Result<()> {
-        // The kernel lets go of whole pages only.
-        let page_start = offset - offset % 4096;
-        rustix::fs::fadvise(&self.0, page_start, None, Advice::DontNeed).map_err(io::Error::from)
+    fn evict(&self, range: Range<u64>) -> io::Result<()> {
+        // The kernel lets go of whole pages only, and takes no length for "up to the end".
+        let page_start = range.start - range.start % 4096;
+        let len = range.end.saturating_sub(page_start).min(i64::MAX.cast_unsigned() - page_start);
+        let len = NonZeroU64::new(len);
+        rustix::fs::fadvise(&self.0, page_start, len, Advice::DontNeed).map_err(io::Error::from)
     }
 
     fn size_bytes(&self) -> io::Result<u64> {

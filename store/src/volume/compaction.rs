@@ -15,7 +15,7 @@ use super::digest::{Totals, content};
 use super::files;
 use super::live::{Live, Shared};
 use super::progress::Progress;
-use super::record::pad;
+use super::record::{Body, pad};
 use super::scanner::{Found, Scanner};
 use super::writer::Writer;
 use crate::error::StoreError;
@@ -33,6 +33,11 @@ const STEP_BYTES: usize = 1 << 20;
 const LAST_ROUND_BYTES: u64 = 4 << 20;
 /// Rounds beside the writer, after which it does the rest however much that is.
 const MAX_ROUNDS: u32 = 8;
+/// Synced after this much, or the kernel would gather gigabytes, and clients' syncs wait for all of them.
+const SYNC_EVERY_BYTES: u64 = 16 << 20;
+
+/// What a cancelled compaction ends with.
+const CANCELLED: StoreError = StoreError::Busy { what: "a compaction that was cancelled" };
 
 /// What a compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -58,6 +63,8 @@ pub(super) struct Copy {
     copied_to: NeedleOffset,
     /// Of the copy: where the next record goes.
     end: u64,
+    /// Of the copy: everything below has been synced.
+    synced: u64,
     buffer: Vec<u8>,
     entries: Vec<(Key, Entry)>,
     index: Index,
@@ -104,6 +111,7 @@ impl Copy {
             file,
             copied_to: NeedleOffset::from_bytes(SUPERBLOCK_BYTES as u64).unwrap_or_default(),
             end: SUPERBLOCK_BYTES as u64,
+            synced: 0,
             buffer: Vec::with_capacity(STEP_BYTES),
             entries: Vec::new(),
             index: Index::default(),
@@ -134,7 +142,8 @@ impl Copy {
             if round > 0 && end.bytes() - self.copied_to.bytes() < LAST_ROUND_BYTES {
                 break;
             }
-            self.copy_range(end)?;
+            // Only the bulk keeps to the pace: clients might append faster than that for ever.
+            self.copy_range(end, round == 0)?;
             if round == 0 {
                 self.seal()?;
             }
@@ -143,20 +152,37 @@ impl Copy {
     }
 
     /// Copies what is alive between what was copied before and `end`, in the file's order.
-    fn copy_range(&mut self, end: NeedleOffset) -> Result<(), StoreError> {
+    fn copy_range(&mut self, end: NeedleOffset, paced: bool) -> Result<(), StoreError> {
         let (file, salt) = self.source();
-        let range = self.copied_to.bytes()..end.bytes();
-        let mut scanner = Scanner::new(&*file, salt, range);
-        for found in scanner.by_ref() {
-            match found.map_err(|error| self.io(error))? {
-                Found::Record { offset, header } => self.copy_record(&*file, offset, header)?,
-                Found::Damage(range) => self.copy_damaged(&*file, &range)?,
+        let pace = Arc::clone(&self.shared.options.pace);
+        let mut step = pace.compaction.begin();
+        let mut step_at = self.copied_to.bytes();
+        let mut scanner = Scanner::new(&*file, salt, step_at..end.bytes());
+        while let Some(found) = scanner.next() {
+            let done_to = match found.map_err(|error| self.io(error))? {
+                Found::Record { offset, header } => {
+                    self.copy_record(&mut scanner, offset, header)?;
+                    offset.bytes() + header.record_bytes()
+                }
+                Found::Damage(range) => {
+                    self.copy_damaged(&*file, &range)?;
+                    range.end
+                }
+            };
+            if scanner.met_device_error() {
+                // Nothing is left behind for good that a better day may still read.
+                return Err(self.io(rustix::io::Errno::IO.into()));
+            }
+            if paced && done_to - step_at >= STEP_BYTES as u64 {
+                self.sync_some()?;
+                drop(step);
+                if !pace.compaction.wait(done_to - step_at, &self.progress) {
+                    return Err(CANCELLED);
+                }
+                (step, step_at) = (pace.compaction.begin(), done_to);
             }
         }
-        if scanner.met_device_error() {
-            // Nothing is left behind for good that a better day may still read.
-            return Err(self.io(rustix::io::Errno::IO.into()));
-        }
+        drop(step);
         self.flush()?;
         self.copied_to = end;
         Ok(())
@@ -169,7 +195,7 @@ impl Copy {
 
     fn copy_record(
         &mut self,
-        file: &dyn File,
+        scanner: &mut Scanner<'_>,
         offset: NeedleOffset,
         header: NeedleHeader,
     ) -> Result<(), StoreError> {
@@ -177,7 +203,10 @@ impl Copy {
         let newest = self.shared.live.read().index.get(header.key);
         let is_newest = newest.is_some_and(|entry| entry.offset == offset);
         match header.kind {
-            Kind::Data if is_newest => self.copy_data(file, offset, &header),
+            Kind::Data if is_newest => {
+                let record = scanner.record(offset, &header).map_err(|error| self.io(error))?;
+                self.copy_data(&record, offset, &header)
+            }
             Kind::Tombstone if is_newest => self.copy_tombstone(&header),
             // Deleted, repaired or aborted since.
             Kind::Data | Kind::Tombstone | Kind::Abort => Ok(()),
@@ -186,14 +215,12 @@ impl Copy {
 
     fn copy_data(
         &mut self,
-        file: &dyn File,
+        record: &[u8],
         offset: NeedleOffset,
         header: &NeedleHeader,
     ) -> Result<(), StoreError> {
-        let len = usize::try_from(header.record_bytes()).unwrap_or(usize::MAX);
-        let record = read_exact_at(file, len, offset.bytes()).map_err(|error| self.io(error))?;
         let body = record.get(HEADER_BYTES..).unwrap_or_default();
-        if super::record::Body::parse(header, &record).and_then(|body| body.verify()).is_err() {
+        if Body::parse(header, record).and_then(|body| body.verify()).is_err() {
             self.damaged += 1;
             tracing::error!(volume = %self.shared.id, key = %header.key, %offset, "compaction met a damaged needle and keeps it");
         }
@@ -205,10 +232,7 @@ impl Copy {
         let entry = self.put_record(header, body)?;
         self.totals.add(header.record_bytes(), content(header));
         self.note(header.key, entry);
-        if self.progress.advance(header.record_bytes()) {
-            return Ok(());
-        }
-        Err(StoreError::Busy { what: "a compaction that was cancelled" })
+        if self.progress.advance(header.record_bytes()) { Ok(()) } else { Err(CANCELLED) }
     }
 
     fn copy_tombstone(&mut self, header: &NeedleHeader) -> Result<(), StoreError> {
@@ -276,6 +300,16 @@ impl Copy {
         let at = self.end - self.buffer.len() as u64;
         write_all_at(&*self.file, &self.buffer, at).map_err(|error| self.io(error))?;
         self.buffer.clear();
+        Ok(())
+    }
+
+    /// Gives the disk what was written, in pieces that nobody minds.
+    fn sync_some(&mut self) -> Result<(), StoreError> {
+        let written = self.end - self.buffer.len() as u64;
+        if written - self.synced >= SYNC_EVERY_BYTES {
+            self.file.sync().map_err(|error| self.io(error))?;
+            self.synced = written;
+        }
         Ok(())
     }
 
@@ -359,7 +393,7 @@ impl Copy {
     fn prepare_swap(&mut self, writer: &mut Writer) -> Result<Compacted, StoreError> {
         writer.sync_published()?;
         let end = self.shared.live.read().end;
-        self.copy_range(end)?;
+        self.copy_range(end, false)?;
         self.file.set_len(self.end).map_err(|error| self.io(error))?;
         self.file.sync().map_err(|error| self.io(error))?;
         let before = self.shared.live.read().totals;

@@ -6,6 +6,8 @@
 //! | `0000000007.3.idx` | the index file of its generation 3 |
 //! | `0000000007.compact` | a compaction's copy, removed when found at start |
 //! | `0000000007.readonly` | empty: an operator made the volume read-only |
+//! | `0000000007.scrub` | how far the scrub has come and what it found; made again when missing |
+//! | `scrub-paused` | empty: an operator paused the scrub of this directory |
 //! | `*.tmp` | a file being written, removed when found at start |
 //!
 //! Renaming `.compact` to `.vol` is the one commit point of a compaction. The index
@@ -36,6 +38,14 @@ pub fn compacting(id: VolumeId) -> String {
 pub fn read_only(id: VolumeId) -> String {
     format!("{:010}.readonly", id.get())
 }
+
+/// What the scrub knows of a volume.
+pub fn scrub(id: VolumeId) -> String {
+    format!("{:010}.scrub", id.get())
+}
+
+/// The mark of a data directory whose scrub is paused.
+pub const SCRUB_PAUSED: &str = "scrub-paused";
 
 /// Whether `name` is a leftover of volume `id` that generation `generation` has no use for.
 pub fn is_leftover(name: &str, id: VolumeId, generation: u64) -> bool {
@@ -73,6 +83,8 @@ mod tests {
             (compacting(id), true),
             (volume(id), false),
             (read_only(id), false),
+            (scrub(id), false),
+            (scrub(id) + ".tmp", true),
             (compacting(VolumeId::new(70).unwrap()), false),
         ] {
             assert_eq!(is_leftover(&name, id, 3), leftover, "{name}");

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::VolumeOptions;
 use super::digest::Totals;
+use super::scrub::ScrubState;
 use crate::error::StoreError;
 use crate::format::index::{Entry, IndexHead};
 use crate::format::superblock::Superblock;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     /// Held for the whole of a checkpoint or compaction, so that there is one at a time.
     pub upkeep: Mutex<()>,
     pub counters: Counters,
+    /// Locked before `live`, and for moments only.
+    pub scrub: Mutex<ScrubState>,
 }
 
 /// One generation of the volume file and what is published of it.

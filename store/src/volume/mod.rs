@@ -1,7 +1,7 @@
 //! One volume: an append-only file, its index, one writer and any number of readers.
 //!
 //! This is ordinary synchronous Rust. Reads run wherever they are called; writes are
-//! queued for the volume's one [`writer`] thread, which answers through a channel that
+//! queued for the volume's one writer thread, which answers through a channel that
 //! both threads and async tasks can wait on.
 
 mod compaction;
@@ -16,6 +16,7 @@ mod reader;
 mod record;
 mod recovery;
 pub mod scanner;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -36,6 +37,7 @@ pub use options::{Durability, VolumeOptions};
 pub use progress::Progress;
 pub use reader::{StoredNeedle, WHOLE_READ_BYTES};
 pub use record::NewNeedle;
+pub use scrub::{Finding, Pass, ScrubState, ScrubStep, ScrubTurn};
 pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
 
 use crate::error::StoreError;
@@ -222,8 +224,12 @@ impl Volume {
     }
 
     /// Whether enough has gathered for a checkpoint to be worth its while: what a crash
-    /// now would have to scan, against what a checkpoint has to write.
+    /// now would have to scan, against what a checkpoint has to write. Not while another
+    /// long task has the volume: whoever asks would wait for that.
     pub fn wants_checkpoint(&self) -> bool {
+        if self.shared.upkeep.is_locked() {
+            return false;
+        }
         let live = self.shared.live.read();
         let unsaved = live.index.recent_len();
         let sealed = usize::try_from(live.totals.live_needles + live.totals.tombstones)

@@ -147,11 +147,13 @@ impl Volume {
         let Recovered { index, totals, end, last_append_ns, aborts, .. } = recovered;
         let salt = superblock.salt();
         let (commands, queue) = sync_channel(options.queue_len);
+        let live = Live { file, superblock, salt, index, totals, end, last_append_ns };
         let shared = Arc::new(Shared {
             id,
             disk: Arc::clone(disk),
             options,
-            live: RwLock::new(Live { file, superblock, salt, index, totals, end, last_append_ns }),
+            scrub: Mutex::new(super::scrub::load(&**disk, &live)),
+            live: RwLock::new(live),
             condition: Mutex::new(condition),
             upkeep: Mutex::new(()),
             counters: super::live::Counters::default(),
@@ -188,8 +190,10 @@ fn check_superblock(file: &dyn File, cluster: Uuid, id: VolumeId) -> Result<Supe
 /// kernel takes pages for clean that never reached it: they can be read, no later sync puts
 /// them there, and on some file systems even writing them once more does not.
 fn distrust_memory(file: &dyn File, from: u64) -> io::Result<()> {
-    file.sync()?;
-    file.evict(from)
+    let synced = file.sync();
+    // If the sync failed, all the more of what memory holds may be on no disk.
+    file.evict(from..u64::MAX)?;
+    synced
 }
 
 /// Makes what recovery believes durable and clears the rest away: torn bytes, of which it

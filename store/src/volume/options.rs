@@ -1,8 +1,10 @@
 //! How a volume works.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::format::MAX_VOLUME_BYTES;
+use crate::pace::DiskPace;
 
 /// When an answer to an upload promises that it outlives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct VolumeOptions {
     pub queue_len: usize,
     /// The index is written to its file when the hash table has this many entries.
     pub checkpoint_entries: usize,
+    /// How fast background work may go. The volumes of one disk share it.
+    pub pace: Arc<DiskPace>,
 }
 
 impl Default for VolumeOptions {
@@ -42,6 +46,7 @@ impl Default for VolumeOptions {
             tombstone_retention: Duration::from_hours(24),
             queue_len: 1024,
             checkpoint_entries: 1 << 18,
+            pace: Arc::default(),
         }
     }
 }

@@ -1,7 +1,10 @@
 //! How far a long task has come, and a way to stop it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 /// How far a long task on a volume has come. Clones are the same task.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +16,9 @@ pub struct Progress {
 struct Counts {
     done_bytes: AtomicU64,
     total_bytes: AtomicU64,
-    cancelled: AtomicBool,
+    cancelled: Mutex<bool>,
+    /// Ends the rest of a task that is cancelled.
+    wake: Condvar,
 }
 
 impl Progress {
@@ -27,7 +32,20 @@ impl Progress {
 
     /// Asks the task to stop at its next step.
     pub fn cancel(&self) {
-        self.counts.cancelled.store(true, Ordering::Relaxed);
+        *self.counts.cancelled.lock() = true;
+        self.counts.wake.notify_all();
+    }
+
+    /// Rests between two steps; false, at once, if the task should stop.
+    pub fn rest(&self, time: Duration) -> bool {
+        let mut cancelled = self.counts.cancelled.lock();
+        let end = Instant::now() + time;
+        while !*cancelled && !time.is_zero() {
+            if self.counts.wake.wait_until(&mut cancelled, end).timed_out() {
+                break;
+            }
+        }
+        !*cancelled
     }
 
     pub(super) fn expect(&self, total_bytes: u64) {
@@ -37,6 +55,6 @@ impl Progress {
     /// Notes work done; false if the task should stop.
     pub(super) fn advance(&self, bytes: u64) -> bool {
         self.counts.done_bytes.fetch_add(bytes, Ordering::Relaxed);
-        !self.counts.cancelled.load(Ordering::Relaxed)
+        !*self.counts.cancelled.lock()
     }
 }

@@ -16,6 +16,7 @@ use crate::format::meta::Meta;
 use crate::format::needle::{HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Cookie, Key};
+use crate::pace::{TELLING_READ_BYTES, Wait};
 use crate::storage::{File, is_device_error, read_exact_at};
 
 /// Records up to this size are read whole, in one disk access, when they are opened.
@@ -66,8 +67,9 @@ impl StoredNeedle {
         let located = shared.locate(key).filter(|located| !located.entry.is_tombstone());
         let located = located.ok_or(StoreError::NotFound)?;
         let offset = located.entry.offset;
-        let read = read_record(&located, key, whole_read_bytes)
-            .map_err(|error| shared.read_error(error, key, offset))?;
+        let foreground = &shared.options.pace.foreground;
+        let read = foreground.time(Wait::Read, || read_record(&located, key, whole_read_bytes));
+        let read = read.map_err(|error| shared.read_error(error, key, offset))?;
         let (header, meta, data) = read;
         if header.cookie != cookie {
             return Err(StoreError::NotFound);
@@ -110,7 +112,12 @@ impl StoredNeedle {
         match &self.data {
             Data::Whole(data) => Ok(slice(data, &range)),
             Data::OnDisk { file, starts_at, trailer } => {
-                let read = read_blocks(&**file, *starts_at, trailer, &self.header, &range);
+                let read = || read_blocks(&**file, *starts_at, trailer, &self.header, &range);
+                let read = if range.end - range.start > TELLING_READ_BYTES {
+                    read()
+                } else {
+                    self.shared.options.pace.foreground.time(Wait::Read, read)
+                };
                 read.map_err(|error| self.shared.read_error(error, self.header.key, self.offset))
             }
         }
@@ -228,7 +235,7 @@ impl Shared {
 
     /// A device that fails again and again gets no more to keep. Nothing is deleted for
     /// that: what can still be read is served.
-    fn note_device_error(&self, error: &io::Error) {
+    pub(super) fn note_device_error(&self, error: &io::Error) {
         if !is_device_error(error) {
             return;
         }

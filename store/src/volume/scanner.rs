@@ -1,8 +1,10 @@
 //! Walks a volume file record by record and hops over what is damaged.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
+use super::record::Body;
 use crate::format::needle::{HEADER_BYTES, MAGIC, NeedleHeader};
 use crate::format::{ALIGNMENT, FormatError, NeedleOffset, Salt, align_up};
 use crate::storage::{File, is_device_error, read_exact_at, read_up_to};
@@ -39,6 +41,8 @@ pub struct Scanner<'a> {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// Whether the window has zeros where the device gave nothing.
+    window_has_holes: bool,
     /// Whether the device failed to read some of it.
     met_device_error: bool,
 }
@@ -54,6 +58,7 @@ impl<'a> Scanner<'a> {
             end,
             window: Vec::new(),
             window_at: 0,
+            window_has_holes: false,
             met_device_error: false,
         }
     }
@@ -61,8 +66,7 @@ impl<'a> Scanner<'a> {
     /// The bytes from `at` to the end of the window that holds them: at least `least`,
     /// or none where the file ends before.
     fn bytes(&mut self, at: u64, least: usize) -> io::Result<&[u8]> {
-        let held = self.window_at..self.window_at + self.window.len() as u64;
-        if at < held.start || at + least as u64 > held.end {
+        if !self.holds(at, least) {
             let len = usize::try_from(self.end - at).unwrap_or(usize::MAX).min(WINDOW_BYTES);
             self.fill_window(at, len)?;
         }
@@ -71,10 +75,23 @@ impl<'a> Scanner<'a> {
         Ok(if bytes.len() < least { &[] } else { bytes })
     }
 
+    fn holds(&self, at: u64, len: usize) -> bool {
+        let held = self.window_at..self.window_at + self.window.len() as u64;
+        at >= held.start && at + len as u64 <= held.end
+    }
+
+    /// Moves the window to `at`. What it holds already of that is not read again.
     fn fill_window(&mut self, at: u64, len: usize) -> io::Result<()> {
-        self.window.clear();
+        let passed = at.checked_sub(self.window_at).and_then(|passed| usize::try_from(passed).ok());
+        match passed.filter(|passed| *passed < self.window.len() && !self.window_has_holes) {
+            Some(passed) => drop(self.window.drain(..passed)),
+            None => self.window.clear(),
+        }
         self.window_at = at;
-        match read_up_to(self.file, &mut self.window, len, at) {
+        self.window_has_holes = false;
+        let have = self.window.len();
+        let missing = len.saturating_sub(have);
+        match read_up_to(self.file, &mut self.window, missing, at + have as u64) {
             Err(error) if is_device_error(&error) => self.fill_by_pages(at, len),
             read => read.map(drop),
         }
@@ -83,6 +100,7 @@ impl<'a> Scanner<'a> {
     /// Reads what the device still gives. The rest counts as zeros, which are no needle.
     fn fill_by_pages(&mut self, at: u64, len: usize) -> io::Result<()> {
         self.met_device_error = true;
+        self.window_has_holes = true;
         self.window.clear();
         while self.window.len() < len {
             let have = self.window.len();
@@ -95,6 +113,32 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The bytes of a record that was just found, from the window where it fits in there.
+    pub fn record(
+        &mut self,
+        offset: NeedleOffset,
+        header: &NeedleHeader,
+    ) -> io::Result<Cow<'_, [u8]>> {
+        let (at, len) = (offset.bytes(), header.record_bytes());
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let fits = len <= WINDOW_BYTES && !self.bytes(at, len)?.is_empty();
+        // Only the device can say what should stand in a hole.
+        if !fits || self.window_has_holes {
+            return read_exact_at(self.file, len, at).map(Cow::Owned);
+        }
+        let bytes = self.bytes(at, len)?;
+        Ok(Cow::Borrowed(bytes.get(..len).unwrap_or(bytes)))
+    }
+
+    /// Checks every byte of a record that was just found against its header.
+    pub fn check(
+        &mut self,
+        offset: NeedleOffset,
+        header: &NeedleHeader,
+    ) -> io::Result<Result<(), FormatError>> {
+        check_record(self.record(offset, header), header)
     }
 
     /// Whether the device failed to read some of what was scanned. What it held is unknown.
@@ -164,12 +208,88 @@ pub fn check_body(
     header: &NeedleHeader,
 ) -> io::Result<Result<(), FormatError>> {
     let len = usize::try_from(header.record_bytes()).unwrap_or(usize::MAX);
-    let record = match read_exact_at(file, len, offset.bytes()) {
-        Ok(record) => record,
+    check_record(read_exact_at(file, len, offset.bytes()).map(Cow::Owned), header)
+}
+
+fn check_record(
+    record: io::Result<Cow<'_, [u8]>>,
+    header: &NeedleHeader,
+) -> io::Result<Result<(), FormatError>> {
+    match record {
+        Ok(record) => Ok(Body::parse(header, &record).and_then(|body| body.verify())),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Ok(Err(FormatError::Short { what: "needle" }));
+            Ok(Err(FormatError::Short { what: "needle" }))
         }
-        Err(error) => return Err(error),
-    };
-    Ok(super::record::Body::parse(header, &record).and_then(|body| body.verify()))
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::needle::{BatchPlace, Kind};
+    use crate::id::{Cookie, Key};
+    use crate::storage::Disk as _;
+    use crate::storage::memory::MemoryDisk;
+    use crate::volume::NewNeedle;
+    use crate::volume::record::{Place, Prepared};
+
+    const SALT: fn() -> Salt = || Salt::new(&[7; 16], 1);
+
+    /// Records that lie within a window, across its end, and beyond its size.
+    fn file() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (key, len) in [100, 700_000, 600_000, 3_000_000, 0, 500_000].into_iter().enumerate() {
+            let data = vec![u8::try_from(key).unwrap(); len].into();
+            let key = Key::new(key as u64);
+            let needle =
+                NewNeedle { key, cookie: Cookie::new(1), meta: crate::Meta::default(), data };
+            let offset = NeedleOffset::from_bytes(bytes.len() as u64).unwrap();
+            let place =
+                Place { offset, appended_ns: 0, synced_end: offset, batch: BatchPlace::ALONE };
+            Prepared::data(needle).unwrap().encode(&mut bytes, SALT(), place);
+        }
+        bytes
+    }
+
+    #[test]
+    fn records_come_out_whole_wherever_the_window_ends() {
+        let disk = MemoryDisk::new();
+        let bytes = file();
+        disk.put("f", bytes.clone());
+        let file = disk.open("f").unwrap();
+        let mut scanner = Scanner::new(&*file, SALT(), 0..bytes.len() as u64);
+        let mut seen = 0;
+        while let Some(found) = scanner.next() {
+            let Found::Record { offset, header } = found.unwrap() else { panic!("damage") };
+            assert_eq!(header.kind, Kind::Data);
+            let at = usize::try_from(offset.bytes()).unwrap();
+            let len = usize::try_from(header.record_bytes()).unwrap();
+            assert_eq!(scanner.record(offset, &header).unwrap(), &bytes[at..at + len]);
+            assert!(scanner.check(offset, &header).unwrap().is_ok());
+            seen += 1;
+        }
+        assert_eq!(seen, 6);
+    }
+
+    #[test]
+    fn a_record_with_a_bad_sector_is_an_error_of_the_device_not_of_the_bytes() {
+        let disk = MemoryDisk::new();
+        let bytes = file();
+        disk.put("f", bytes.clone());
+        disk.spoil("f", 300_000..300_512);
+        let file = disk.open("f").unwrap();
+        let mut scanner = Scanner::new(&*file, SALT(), 0..bytes.len() as u64);
+        let mut failed = Vec::new();
+        while let Some(found) = scanner.next() {
+            let Found::Record { offset, header } = found.unwrap() else { panic!("damage") };
+            match scanner.check(offset, &header) {
+                Ok(checked) => checked.unwrap(),
+                Err(error) if is_device_error(&error) => failed.push(header.key),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(failed, [Key::new(1)]);
+        assert!(scanner.met_device_error());
+    }
 }

@@ -1,5 +1,8 @@
 //! A volume against a plain map, on a disk that forgets, fails, fills up and rots.
 
+mod pace;
+mod scrub;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -98,6 +101,36 @@ fn what_is_put_is_read_and_what_is_deleted_is_gone() {
         assert_gone(&volume, 4);
         assert_eq!(volume.stats().totals.live_needles, 3);
     }
+}
+
+/// Written by an independent program from the tables in the format modules: every kind of
+/// record, a batch, an empty needle, and one of two blocks.
+#[test]
+fn yesterdays_volume_still_opens() {
+    let disk = MemoryDisk::new();
+    disk.put(&files::volume(id()), include_bytes!("../../testdata/v1/volume.vol").to_vec());
+    let (volume, report) = open_with(&disk, options()).unwrap();
+    assert!(report.damage.is_empty() && report.cut_bytes == 0 && report.aborted == 0, "{report:?}");
+    let read = |key: u64| {
+        let found =
+            volume.open_needle(Key::new(key), Cookie::new(u32::try_from(key).unwrap() + 10))?;
+        assert_eq!(
+            (found.meta().bucket.as_str(), found.meta().name.as_str()),
+            ("b", &*format!("n{key}"))
+        );
+        found.read(&(0..found.size()))
+    };
+    let big: Vec<u8> =
+        (0..70_001u32).map(|i| (i.wrapping_mul(i) + i / 251).to_le_bytes()[0]).collect();
+    for (key, data) in [(1, &b"first"[..]), (2, b""), (3, &big), (6, b"last")] {
+        assert_eq!(read(key).unwrap(), data, "needle {key}");
+    }
+    for key in [4, 5] {
+        assert!(matches!(read(key), Err(StoreError::NotFound)), "needle {key}");
+    }
+    let stats = volume.stats();
+    assert_eq!((stats.totals.live_needles, stats.totals.tombstones, stats.generation), (4, 1, 3));
+    assert_eq!(volume.verify(&Progress::default()).unwrap().good_needles, 4);
 }
 
 #[test]
@@ -617,6 +650,7 @@ enum Step {
     Delete(u64),
     Compact,
     Checkpoint,
+    Scrub,
     Reopen,
 }
 
@@ -631,6 +665,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..60u64).prop_map(Step::Delete),
         1 => Just(Step::Compact),
         1 => Just(Step::Checkpoint),
+        1 => Just(Step::Scrub),
         1 => Just(Step::Reopen),
     ];
     proptest::collection::vec(step, 1..25)
@@ -701,6 +736,12 @@ fn run(disk: &MemoryDisk, steps: &[Step]) -> (BTreeMap<u64, Known>, Vec<Vec<u64>
             },
             Step::Compact => drop(volume.compact(&Progress::default())),
             Step::Checkpoint => drop(volume.checkpoint()),
+            Step::Scrub => {
+                assert!(
+                    volume.scrub_step(500).is_ok_and(|step| step.found.is_empty()) || disk.is_cut()
+                );
+                drop(volume.save_scrub());
+            }
             Step::Reopen => {
                 drop(volume);
                 match open_with(disk, options()) {
@@ -771,6 +812,7 @@ proptest! {
             volume.compact(&Progress::default()).unwrap();
             check(&volume, &known, &doubtful);
             prop_assert!(volume.verify(&Progress::default()).unwrap().damaged.is_empty());
+            prop_assert!(scrub::pass(&volume, 700).findings.is_empty());
         }
     }
 }

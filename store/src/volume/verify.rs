@@ -8,13 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::progress::Progress;
 use super::recovery::recover;
-use super::scanner::{Found, Scanner, check_body};
+use super::scanner::{Found, Scanner};
+use crate::format::index::Entry;
 use crate::format::needle::{Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Key, VolumeId};
-use crate::index::{Index, Sealed};
+use crate::index::{self, Index, Sealed};
 use crate::storage::{File, is_device_error, read_up_to};
+
+/// Of what stands at the end and cannot be read.
+const UNPROVEN: &str =
+    "not whole: a torn write that was never acknowledged, or damaged since it was written";
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,18 +63,27 @@ pub enum VerifyError {
     Cancelled,
 }
 
-/// Verifies a volume file that no store has open, trusting nothing but the file itself.
+/// Verifies a volume file that no store has open.
 ///
-/// What a start would take back or cut off is named too: it may be the torn end of a write
-/// that nobody was told of, but also a last needle that has rotted since.
-pub fn verify_file(file: &dyn File, progress: &Progress) -> Result<VerifyReport, VerifyError> {
+/// From the volume file alone it cannot be told whether its last records were ever
+/// acknowledged, so what a start would take back or cut off is reported, whatever it was: the
+/// torn end of a write that nobody was told of, or a loss. A good index file tells the losses
+/// apart, by key.
+pub fn verify_file(
+    file: &dyn File,
+    index_file: Option<&dyn File>,
+    progress: &Progress,
+) -> Result<VerifyReport, VerifyError> {
     let superblock = read_superblock(file)?;
-    let recovered = recover(file, superblock.salt(), Sealed::default())?;
+    let size_bytes = file.size_bytes()?;
+    // One that does not fit the volume is no help, and no damage: it is only a cache.
+    let sealed = index_file.and_then(|index| Sealed::open(index, &superblock, size_bytes).ok());
+    let recovered = recover(file, superblock.salt(), sealed.unwrap_or_default())?;
     let index = |index: &mut dyn FnMut(&Index)| index(&recovered.index);
     let target = Target {
         volume: superblock.volume,
         salt: superblock.salt(),
-        range: SUPERBLOCK_BYTES as u64..file.size_bytes()?,
+        range: SUPERBLOCK_BYTES as u64..size_bytes,
         index: &index,
         doubtful: recovered.doubtful.iter().copied().collect(),
     };
@@ -109,7 +123,8 @@ pub(super) fn verify(
     let file_bytes = range.end;
     let mut report =
         VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
-    for found in Scanner::new(file, salt, range.clone()) {
+    let mut scanner = Scanner::new(file, salt, range.clone());
+    while let Some(found) = scanner.next() {
         let size_bytes = match found? {
             Found::Damage(damage) => {
                 report.note_damage(&damage, index);
@@ -117,7 +132,7 @@ pub(super) fn verify(
             }
             Found::Record { offset, header } => {
                 let size_bytes = header.record_bytes();
-                match target.check(file, offset, &header)? {
+                match target.check(&mut scanner, offset, &header)? {
                     None => {}
                     Some(Ok(())) => report.note_good(size_bytes),
                     Some(Err(reason)) => {
@@ -138,7 +153,7 @@ impl Target<'_> {
     /// Whether a record is readable; `None` for one that need not be.
     fn check(
         &self,
-        file: &dyn File,
+        scanner: &mut Scanner<'_>,
         offset: NeedleOffset,
         header: &NeedleHeader,
     ) -> io::Result<Option<Result<(), String>>> {
@@ -149,14 +164,18 @@ impl Target<'_> {
         if !newest && !self.doubtful.contains(&header.key) {
             return Ok(None);
         }
-        let body = readable(check_body(file, offset, header))?;
-        let whole = || if newest { Ok(()) } else { Err("its batch is not whole".to_owned()) };
-        Ok(Some(body.and_then(|()| whole())))
+        if newest {
+            readable(scanner.check(offset, header)).map(Some)
+        } else {
+            Ok(Some(Err(UNPROVEN.to_owned())))
+        }
     }
 }
 
 /// What is wrong with a body, in words. Where the device fails to read it, that is what is wrong.
-fn readable(checked: io::Result<Result<(), FormatError>>) -> io::Result<Result<(), String>> {
+pub(super) fn readable(
+    checked: io::Result<Result<(), FormatError>>,
+) -> io::Result<Result<(), String>> {
     match checked {
         Err(error) if is_device_error(&error) => Ok(Err(error.to_string())),
         checked => Ok(checked?.map_err(|reason| reason.to_string())),
@@ -183,20 +202,32 @@ impl VerifyReport {
         self.damaged.push(Damaged { offset, size_bytes, key, reason });
     }
 
-    /// A stretch without readable headers: the index may still know which needles it held.
     fn note_damage(&mut self, damage: &Range<u64>, lend: LendIndex<'_>) {
-        let mut lost = Vec::new();
-        lend(&mut |index| {
-            let entries = index.entries().filter(|(_, entry)| !entry.is_tombstone());
-            lost.extend(entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes())));
-        });
-        lost.sort_unstable_by_key(|(_, entry)| entry.offset);
-        let reason = FormatError::Checksum { what: "needle header" }.to_string();
-        if lost.is_empty() {
-            self.note_bad(damage.start, damage.end - damage.start, None, reason.clone());
-        }
-        for (key, entry) in lost {
-            self.note_bad(entry.offset.bytes(), entry.record_bytes(), Some(key), reason.clone());
-        }
+        let mut snapshot = Default::default();
+        lend(&mut |index| snapshot = index.snapshot());
+        self.damaged.extend(lost_in(damage, snapshot));
     }
+}
+
+/// A stretch without readable headers: the index may still know which needles it held.
+pub(super) fn lost_in(
+    damage: &Range<u64>,
+    (recent, sealed): (Vec<(Key, Entry)>, Sealed),
+) -> Vec<Damaged> {
+    let reason = FormatError::Checksum { what: "needle header" }.to_string();
+    let entries = index::merge(recent, sealed).filter(|(_, entry)| !entry.is_tombstone());
+    let lost = entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes()));
+    let lost = lost.map(|(key, entry)| Damaged {
+        offset: entry.offset.bytes(),
+        size_bytes: entry.record_bytes(),
+        key: Some(key),
+        reason: reason.clone(),
+    });
+    let mut lost: Vec<_> = lost.collect();
+    lost.sort_unstable_by_key(|damaged| damaged.offset);
+    if lost.is_empty() {
+        let size_bytes = damage.end - damage.start;
+        lost.push(Damaged { offset: damage.start, size_bytes, key: None, reason });
+    }
+    lost
 }

@@ -18,6 +18,7 @@ use super::record::Prepared;
 use crate::error::StoreError;
 use crate::format::{MAX_VOLUME_BYTES, NeedleOffset};
 use crate::id::{Cookie, Key};
+use crate::pace::Wait;
 use crate::storage::{is_disk_full, write_all_at};
 
 /// Work for the writer.
@@ -258,7 +259,8 @@ impl Writer {
     fn sync(&mut self, end: NeedleOffset) -> Result<(), StoreError> {
         let file = Arc::clone(&self.shared.live.read().file);
         Shared::count(&self.shared.counters.syncs, 1);
-        file.sync().map_err(|error| self.fail("sync", &error))?;
+        let synced = self.shared.options.pace.foreground.time(Wait::Sync, || file.sync());
+        synced.map_err(|error| self.fail("sync", &error))?;
         self.synced_end = end;
         self.last_sync = Instant::now();
         Ok(())

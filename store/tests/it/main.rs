@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 mod rig;
+mod scrub;
 mod server;
 mod volumes;

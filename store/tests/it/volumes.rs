@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use hayrick_service::config::ByteSize;
+use hayrick_store::config::StoreConfig;
 use hayrick_store::status::VolumeState::{Unavailable, Writable};
 use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, Store, StoreError};
 
@@ -81,4 +83,27 @@ async fn concurrent_writers_share_syncs() {
     assert_eq!(stats.totals.live_needles, 640);
     assert!(stats.syncs <= 320, "{} syncs for 640 puts", stats.syncs);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_given_back_without_being_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StoreConfig { compact_min_garbage: ByteSize::kib(64), ..config(dir.path(), 1) };
+    let store = open(&config);
+    store.create_volume(vid(1)).await.unwrap();
+    store.put(vid(1), (0..100).map(needle).collect()).await.unwrap();
+    for key in 0..50 {
+        assert!(store.delete(id(1, key)).await.unwrap());
+    }
+    let volume = store.volume(vid(1)).unwrap();
+    for _ in 0..200 {
+        if volume.stats().generation == 2 {
+            assert_eq!(volume.stats().garbage_bytes, 0);
+            assert_eq!(store.open_needle(id(1, 70)).await.unwrap().size(), 2000);
+            store.close().await;
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("not compacted within 20 s");
 }

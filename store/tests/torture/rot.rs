@@ -198,7 +198,7 @@ fn rot(whole: &Whole, runtime: &Runtime, rng: &mut StdRng, tally: &mut Tally) {
     let disk = MemoryDisk::new();
     disk.put(&volume_name(), volume.clone());
     disk.put(&index_name(), index.clone());
-    let offline = verify_file(&*disk.open(&volume_name()).unwrap(), &Progress::default());
+    let offline = verify_file(&*disk.open(&volume_name()).unwrap(), None, &Progress::default());
     let client = Client::new(open(&disk, &options()).unwrap(), whole.record.clone(), runtime);
     if !whole.is_untouched(&volume, &(0..SUPERBLOCK_BYTES as u64)) {
         tally.unopened += 1;

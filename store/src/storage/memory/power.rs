@@ -118,6 +118,10 @@ impl Power {
         self.cut_at = Some(self.steps + steps);
     }
 
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut_at.is_some_and(|at| self.steps > at)
+    }
+
     pub(super) fn restore(&mut self) {
         self.cut_at = None;
     }
@@ -136,7 +140,7 @@ impl Power {
     pub(super) fn judge(&mut self, call: Call) -> io::Result<Verdict> {
         *self.calls.entry(call).or_default() += 1;
         self.steps += u64::from(call.changes());
-        if self.cut_at.is_some_and(|at| self.steps > at) {
+        if self.is_cut() {
             return Err(io::Error::other("the power is gone"));
         }
         let Some(plan) = self.plan.as_mut().filter(|plan| plan.call == call) else {

@@ -1,0 +1,19 @@
+//! Volume files looked at without their store. They are only read.
+
+mod dump;
+mod verify;
+
+pub use dump::dump;
+pub use verify::{tell, verify};
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hayrick_store::storage::File;
+use hayrick_store::storage::os::open_read_only;
+
+use crate::failure::Failure;
+
+fn open(path: &Path) -> Result<Arc<dyn File>, Failure> {
+    open_read_only(path).map_err(Failure::file("open volume file", path))
+}

@@ -1,0 +1,184 @@
+//! The three listeners. They answer from the moment that they are bound: 503 while the
+//! data is being loaded, so that nobody hangs on a server that is starting.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use hayrick_service::auth::require_bearer;
+use hayrick_service::listen::serve;
+use hayrick_service::metrics::Metrics;
+use hayrick_service::ops::{self, Readiness};
+use hayrick_service::{ApiError, Shutdown};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+use crate::config::{Listener, Settings};
+use crate::failure::Failure;
+
+const LOADING_RETRY: Duration = Duration::from_secs(1);
+
+/// The sockets, bound and not answered yet.
+pub struct Sockets {
+    public: TcpListener,
+    internal: TcpListener,
+    admin: TcpListener,
+}
+
+/// Where the three listeners are.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The public door.
+    pub public: SocketAddr,
+    /// Where stores are asked.
+    pub internal: SocketAddr,
+    /// Where operators ask.
+    pub admin: SocketAddr,
+}
+
+/// What answers once the data is loaded.
+pub struct Routers {
+    /// The public door.
+    pub public: Router,
+    /// The store's data interface.
+    pub internal: Router,
+    /// The admin interfaces.
+    pub admin: Router,
+}
+
+/// The listeners at work.
+pub struct Listeners {
+    tasks: JoinSet<()>,
+    public: Late,
+    internal: Late,
+    admin: Late,
+}
+
+impl Sockets {
+    /// Binds all three, or none.
+    pub async fn bind(settings: &Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            public: bind(&settings.public, "public", "--listen").await?,
+            internal: bind(&settings.internal, "internal", "--store-listen").await?,
+            admin: bind(&settings.admin, "admin", "--admin-listen").await?,
+        })
+    }
+
+    /// Where they ended up; port 0 becomes a real one.
+    pub fn addresses(&self) -> Result<Addresses, Failure> {
+        let address = |socket: &TcpListener| {
+            socket.local_addr().map_err(|error| Failure::failed(format!("no address: {error}")))
+        };
+        Ok(Addresses {
+            public: address(&self.public)?,
+            internal: address(&self.internal)?,
+            admin: address(&self.admin)?,
+        })
+    }
+
+    /// Begins to answer.
+    pub fn serve(
+        self,
+        settings: &Settings,
+        readiness: &Readiness,
+        metrics: &Metrics,
+        shutdown: &Shutdown,
+    ) -> Listeners {
+        let ops = || ops::router(readiness.clone(), metrics.clone());
+        let (public, internal, admin) = (Late::default(), Late::default(), Late::default());
+        let mut tasks = JoinSet::new();
+        for (socket, listener, router) in [
+            (self.public, &settings.public, public.router(Router::new())),
+            (self.internal, &settings.internal, internal.router(ops())),
+            (self.admin, &settings.admin, admin.router(ops())),
+        ] {
+            let router = require_bearer(router, listener.token.clone());
+            tasks.spawn(serve(socket, router, listener.options.clone(), shutdown.clone()));
+        }
+        Listeners { tasks, public, internal, admin }
+    }
+}
+
+async fn bind(
+    listener: &Listener,
+    section: &'static str,
+    flag: &'static str,
+) -> Result<TcpListener, Failure> {
+    let address = listener.address;
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::failed(format!("cannot listen on {address}: {error}"))
+            .hint(format!("name another address with {flag} or {section}.listen; port 0 takes any"))
+    })
+}
+
+impl Listeners {
+    /// From now on these answer.
+    pub fn install(&self, routers: Routers) {
+        // Each is set once, here.
+        let _ = self.public.0.set(routers.public);
+        let _ = self.internal.0.set(routers.internal);
+        let _ = self.admin.0.set(routers.admin);
+    }
+
+    /// Waits until all have drained. Should one of them die, the others are stopped.
+    pub async fn finished(mut self, shutdown: &Shutdown) -> Result<(), Failure> {
+        let mut died = None;
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a listener died");
+                died = Some(Failure::failed(format!("a listener died: {error}")));
+                shutdown.trigger();
+            }
+        }
+        died.map_or(Ok(()), Err)
+    }
+}
+
+/// A router that comes later.
+#[derive(Clone, Default)]
+struct Late(Arc<OnceLock<Router>>);
+
+impl Late {
+    /// `first` answers what it knows, all else the router that comes later.
+    fn router(&self, first: Router) -> Router {
+        first.fallback_service(Router::new().fallback(forward).with_state(self.clone()))
+    }
+}
+
+async fn forward(State(late): State<Late>, request: Request) -> Response {
+    let Some(router) = late.0.get() else {
+        let message = "starting: the data is being loaded";
+        return ApiError::unavailable(message, LOADING_RETRY).with_code("Starting").into_response();
+    };
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+
+    use super::*;
+
+    async fn status(router: &Router, path: &str) -> u16 {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn what_comes_later_is_told_to_wait() {
+        let late = Late::default();
+        let router = late.router(Router::new().route("/healthz", get(|| async {})));
+        assert_eq!([status(&router, "/healthz").await, status(&router, "/a/b").await], [200, 503]);
+        let real = Router::new().route("/a/{name}", get(|| async {}));
+        late.0.set(real).unwrap();
+        assert_eq!([status(&router, "/a/b").await, status(&router, "/c").await], [200, 404]);
+    }
+}

@@ -1,0 +1,95 @@
+//! Store, directory and proxy, open in this process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hayrick_directory::{
+    Background, Coordinator as _, Directory, EmbeddedCoordinator, FjallNames, HybridClock,
+    LocalStores, Parts, StoreId, SystemClock, open_files,
+};
+use hayrick_proxy::Proxy;
+use hayrick_store::Store;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::folder::DataFolder;
+use super::listeners::Routers;
+use crate::config::Settings;
+use crate::failure::Failure;
+
+/// What the cluster map calls the only store of a single machine. It is kept there, so it
+/// can never change.
+const STORE_ID: &str = "local";
+
+/// Everything that is open.
+pub struct Node {
+    /// Where volumes and names are.
+    pub directory: Directory,
+    store: Arc<Store>,
+    proxy: Arc<Proxy>,
+    background: Background,
+    stop_background: CancellationToken,
+}
+
+/// What must be open before there is a store.
+struct Files {
+    coordinator: EmbeddedCoordinator,
+    names: FjallNames,
+    store: Arc<Store>,
+}
+
+impl Node {
+    /// Opens the data folder: the cluster map first, as the stores' volumes must be of its
+    /// cluster.
+    pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
+        let (path, owned) = (folder.directory(), settings.clone());
+        let opened = spawn_blocking(move || open(&path, owned)).await;
+        let Files { coordinator, names, store } =
+            opened.map_err(|error| Failure::failed(format!("loading died: {error}")))??;
+        let id: StoreId =
+            STORE_ID.parse().map_err(|error| Failure::failed(format!("store id: {error}")))?;
+        let stores = LocalStores::new([(id, Arc::clone(&store))]);
+        let directory = Directory::new(Parts {
+            coordinator: Arc::new(coordinator),
+            names: Arc::new(names),
+            stores: Arc::new(stores.clone()),
+            clock: HybridClock::new(SystemClock, 0),
+            config: settings.directory.clone(),
+        })
+        .await
+        .map_err(|error| Failure::failed(format!("directory: {error}")))?;
+        let proxy = Proxy::start(directory.clone(), stores, settings.proxy.clone())
+            .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
+        let stop_background = CancellationToken::new();
+        let background = directory.spawn_background(&stop_background);
+        Ok(Self { directory, store, proxy, background, stop_background })
+    }
+
+    /// What answers on the three listeners.
+    pub fn routers(&self) -> Routers {
+        let admin = hayrick_store::http::admin::router(Arc::clone(&self.store));
+        Routers {
+            public: hayrick_proxy::router(Arc::clone(&self.proxy)),
+            internal: hayrick_store::http::data::router(Arc::clone(&self.store)),
+            admin: admin.merge(hayrick_directory::http::admin::router(self.directory.clone())),
+        }
+    }
+
+    /// Ends all work, syncs every volume and saves the indexes. No request may be running.
+    pub async fn close(self) {
+        self.proxy.stop().await;
+        self.stop_background.cancel();
+        self.background.finished().await;
+        drop(self.directory);
+        self.store.close().await;
+    }
+}
+
+fn open(path: &Path, settings: Settings) -> Result<Files, Failure> {
+    let (coordinator, names) = open_files(path, &settings.directory.names)
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let cluster = coordinator.map().cluster_id;
+    let store =
+        Store::open(cluster, settings.store).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(Files { coordinator, names, store })
+}
