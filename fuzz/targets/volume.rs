@@ -19,7 +19,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     memory.put(&files::volume(volume_id()), volume_file(bytes));
     let disk: Arc<dyn Disk> = Arc::new(memory);
     let file = disk.open(&files::volume(volume_id())).expect("it was put there");
-    verify_file(&*file, &Progress::default()).expect("its superblock is good");
+    verify_file(&*file, None, &Progress::default()).expect("its superblock is good");
     let open = || {
         let options = VolumeOptions { min_free_bytes: 0, ..VolumeOptions::default() };
         Volume::open(&disk, superblock().cluster, volume_id(), options).expect("it opens").0
