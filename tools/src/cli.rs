@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::admin::bucket::BucketCommand;
 use crate::admin::key::KeyCommand;
+use crate::admin::scrub::ScrubCommand;
 use crate::admin::status::StatusArgs;
 use crate::admin::volume::VolumeCommand;
 use crate::config::Address;
@@ -61,6 +62,9 @@ pub enum Command {
     /// Look after volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// Look after the scrub, which verifies every byte again and again
+    #[command(subcommand)]
+    Scrub(ScrubCommand),
     /// Make, show, change and remove buckets
     #[command(subcommand)]
     Bucket(BucketCommand),

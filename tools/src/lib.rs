@@ -16,6 +16,7 @@ mod admin;
 pub mod cli;
 pub mod config;
 mod config_command;
+mod damage;
 mod door;
 mod failure;
 mod offline;
@@ -86,6 +87,7 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Status(args) => admin::status::run(&args, output).await,
         Command::Volume(command) => admin::volume::run(command, output).await,
+        Command::Scrub(command) => admin::scrub::run(command, output).await,
         Command::Bucket(command) => admin::bucket::run(command, output).await,
         Command::Key(command) => admin::key::run(command, output).await,
         Command::Put(args) => interruptible(door::put::run(&args, output)).await,

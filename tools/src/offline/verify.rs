@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use hayrick_store::storage::File;
 use hayrick_store::storage::os::open_read_only;
-use hayrick_store::volume::{
-    self, Damaged, VerifyError, VerifyReport, files, read_superblock, verify_file,
-};
+use hayrick_store::volume::{self, VerifyError, VerifyReport, files, read_superblock, verify_file};
 use tokio::time::sleep;
 
 use super::open;
+use crate::damage::{self, Damage};
 use crate::failure::{Exit, Failure};
-use crate::output::{Column, Output, table};
+use crate::output::Output;
 use crate::progress::Progress;
 use crate::units::{count, size};
 
@@ -71,18 +70,7 @@ fn refused(error: &VerifyError, path: &Path) -> Failure {
 /// Tells what was found; damage is a failure.
 pub fn tell(report: &VerifyReport, output: Output) -> Result<(), Failure> {
     output.answer(report, for_people)?;
-    if report.damaged.is_empty() {
-        return Ok(());
-    }
-    let lost = report.damaged.iter().filter(|damaged| damaged.key.is_some()).count();
-    let message = format!(
-        "volume {} is damaged in {} places, {} needles are lost",
-        report.volume,
-        report.damaged.len(),
-        lost
-    );
-    Err(Failure::new(Exit::Damaged, message)
-        .hint("the rest of the volume goes on being served; put lost objects again from a copy"))
+    damage::refuse(&Damage::of_verify(report).collect::<Vec<_>>(), 0)
 }
 
 fn for_people(report: &VerifyReport) -> String {
@@ -93,25 +81,9 @@ fn for_people(report: &VerifyReport) -> String {
         size(*good_bytes),
         size(*file_bytes),
     );
-    if damaged.is_empty() { summary } else { format!("{summary}\n\n{}", damage_table(report)) }
-}
-
-fn damage_table(report: &VerifyReport) -> String {
-    let columns = [
-        Column::Right("VOLUME"),
-        Column::Right("OFFSET"),
-        Column::Right("SIZE"),
-        Column::Right("KEY"),
-        Column::Left("DAMAGE"),
-    ];
-    let row = |damaged: &Damaged| {
-        [
-            report.volume.to_string(),
-            damaged.offset.to_string(),
-            size(damaged.size_bytes),
-            damaged.key.map_or("-".to_owned(), |key| key.to_string()),
-            damaged.reason.clone(),
-        ]
-    };
-    table(&columns, report.damaged.iter().map(row))
+    if damaged.is_empty() {
+        return summary;
+    }
+    let damage: Vec<_> = Damage::of_verify(report).collect();
+    format!("{summary}\n\n{}", damage::damage_table(&damage))
 }

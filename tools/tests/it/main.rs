@@ -11,3 +11,4 @@ mod exposure;
 mod lifecycle;
 mod offline;
 mod rig;
+mod scrub;
