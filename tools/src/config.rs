@@ -17,6 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::ConfigArgs;
 
+/// Connections of the public door where nothing else is said.
+const PUBLIC_CONNECTIONS: usize = 10_000;
+/// The same of the listeners that only peers and operators use.
+const INNER_CONNECTIONS: usize = 1000;
+
 /// A configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -259,6 +264,13 @@ impl HayrickConfig {
     fn completed(mut self) -> Self {
         if self.store.disks.is_empty() {
             self.store.disks.push(self.data.join("disk"));
+        }
+        for (limits, max_connections) in [
+            (&mut self.public.limits, PUBLIC_CONNECTIONS),
+            (&mut self.internal.limits, INNER_CONNECTIONS),
+            (&mut self.admin.limits, INNER_CONNECTIONS),
+        ] {
+            limits.max_connections.get_or_insert(max_connections);
         }
         self
     }
