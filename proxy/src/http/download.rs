@@ -10,11 +10,13 @@ use hayrick_service::ApiError;
 use hayrick_service::conditional::{Outcome, evaluate};
 use hayrick_service::download::{Content, respond};
 use hayrick_store::StoreError;
+use hayrick_store::volume::WHOLE_READ_BYTES;
 
-use super::error::{directory_error, no_such_object, read_error, suffix_error};
+use super::error::{directory_error, no_such_object, read_error, suffix_error, too_many_downloads};
 use super::validators::{needle_header, validators};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX};
 use crate::image::{self, Suffix};
+use crate::memory::Lent;
 use crate::object::ObjectReader;
 
 /// For whatever might run in a browser: it may show, and nothing else.
@@ -59,6 +61,8 @@ impl Call {
                 stream::empty::<Result<Bytes, StoreError>>()
             }));
         }
+        let memory = self.proxy.download_memory.lend(row.size_bytes.min(WHOLE_READ_BYTES));
+        let memory = memory.map_err(too_many_downloads)?;
         let reader = match self.proxy.open_object(&row).await {
             // Replaced, and the old needles deleted, since the name was looked up.
             Err(StoreError::NotFound) => {
@@ -70,7 +74,9 @@ impl Call {
         };
         let reader = reader.map_err(read_error)?;
         let content = self.content(bucket, &row);
-        Ok(respond(&self.method, &self.headers, content, move |range| pieces(&reader, range)))
+        Ok(respond(&self.method, &self.headers, content, move |range| {
+            pieces(&reader, range, memory.clone())
+        }))
     }
 
     /// Whether the client has this version already.
@@ -117,8 +123,10 @@ fn is_plain_media(content_type: &str) -> bool {
 fn pieces(
     reader: &ObjectReader,
     range: std::ops::Range<u64>,
+    memory: Lent,
 ) -> stream::BoxStream<'static, Result<Bytes, StoreError>> {
     // The head of the answer is gone by now, so this is where the error is handled.
     let log = |error: &StoreError| tracing::error!(%error, "answer cut short");
-    reader.stream(range).map(move |piece| piece.inspect_err(log)).boxed()
+    let pieces = reader.stream(range).map(move |piece| piece.inspect_err(log));
+    pieces.map(move |piece| piece.map(|bytes| memory.with(bytes))).boxed()
 }
