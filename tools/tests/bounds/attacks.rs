@@ -38,8 +38,10 @@ async fn slow_clients_are_let_go_and_keep_nobody_out() {
     let address = host.address;
     attack("slow clients", (count, count), host, |number| async move {
         let Ok(mut stream) = connect(number, address).await else { return false };
-        let head = b"GET /photos/a HTTP/1.1\r\nHost: a\r\nX-Slow: ";
-        let mut sent = stream.write_all(head).await;
+        // The server keeps what has come of it.
+        let some = format!("X-Some: {}\r\n", "x".repeat(7000)).repeat(3);
+        let head = format!("GET /photos/a HTTP/1.1\r\nHost: a\r\n{some}X-Slow: ");
+        let mut sent = stream.write_all(head.as_bytes()).await;
         // A byte now and then, so that it is never silent for long.
         while sent.is_ok() {
             sleep(Duration::from_millis(300)).await;
