@@ -46,7 +46,7 @@ impl<'a> Damage<'a> {
 pub fn damage_table(damage: &[Damage<'_>]) -> String {
     table(
         damage,
-        [
+        &[
             Column::number("VOLUME", |damage| damage.volume.to_string()),
             Column::number("OFFSET", |damage| damage.offset.to_string()),
             Column::number("SIZE", |damage| size(damage.size_bytes)),

@@ -129,13 +129,13 @@ fn unwritable(error: serde_json::Error) -> Failure {
 /// A table with a header and a row for each item, for people.
 pub fn table<'a, T: 'a, const N: usize>(
     items: impl IntoIterator<Item = &'a T>,
-    columns: [Column<T>; N],
+    columns: &[Column<T>; N],
 ) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(columns.iter().map(|column| column.name));
     table.add_rows(items.into_iter().map(|item| columns.each_ref().map(|c| (c.cell)(item))));
-    for (drawn, column) in table.column_iter_mut().zip(&columns) {
+    for (drawn, column) in table.column_iter_mut().zip(columns) {
         drawn.set_cell_alignment(column.alignment);
     }
     drawn(table)
@@ -183,7 +183,7 @@ mod tests {
     fn numbers_lean_right() {
         let text = table(
             &[["1", "5 B"], ["2", "1.2 GiB"]],
-            [
+            &[
                 Column::text("VOLUME", |row| row[0].to_owned()),
                 Column::number("SIZE", |row| row[1].to_owned()),
             ],

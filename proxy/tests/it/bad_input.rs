@@ -106,7 +106,7 @@ async fn silent_uploads_hold_up_no_small_one_and_make_room_for_a_large_one() {
         let head = "PUT /photos/slow HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n";
         socket.write_all(head.as_bytes()).await.unwrap();
         // From here on it has memory for a whole chunk, or waits for that: there are three.
-        socket.write_all(&[0; 100_000]).await.unwrap();
+        socket.write_all(&vec![0; 100_000]).await.unwrap();
         silent.push(socket);
     }
     assert_eq!(rig.put("/photos/small", "x").await.status, 201);

@@ -135,7 +135,7 @@ async fn list(args: &AdminArgs, output: Output) -> Result<(), Failure> {
     output.answer(&buckets, |buckets| {
         table(
             buckets,
-            [
+            &[
                 Column::text("BUCKET", |bucket| bucket.name.to_string()),
                 Column::text("READ", |bucket| word(bucket.read).to_owned()),
                 Column::text("WRITE", |bucket| word(bucket.write).to_owned()),

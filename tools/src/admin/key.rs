@@ -70,7 +70,7 @@ async fn list(args: &BucketArgs, output: Output) -> Result<(), Failure> {
     output.answer(&keys, |keys| {
         table(
             keys,
-            [
+            &[
                 Column::text("KEY", |key| key.id.clone()),
                 Column::text("BUCKET", |key| key.bucket.to_string()),
                 Column::text("CREATED", |key| units::time_ms(key.created_ms)),

@@ -144,7 +144,7 @@ fn disk_table(disks: &[DiskScrubStatus]) -> String {
     };
     table(
         disks,
-        [
+        &[
             Column::text("DISK", |disk| one_line(&disk.path)),
             Column::text("WORK", |disk| word(disk.work).to_owned()),
             Column::number("VOLUME", volume),
@@ -166,7 +166,7 @@ fn volume_report(volumes: &[VolumeScrub]) -> String {
     };
     let text = table(
         volumes,
-        [
+        &[
             Column::number("VOLUME", |volume| volume.volume.to_string()),
             Column::text("LAST PASS", last),
             Column::text("THIS PASS", pass),

@@ -85,7 +85,7 @@ fn disk_table(disks: &[DiskStatus]) -> String {
     };
     table(
         disks,
-        [
+        &[
             Column::text("DISK", |disk| one_line(&disk.path)),
             Column::number("SIZE", |disk| size(disk.total_bytes)),
             Column::number("FREE", |disk| size(disk.free_bytes)),

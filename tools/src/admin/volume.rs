@@ -153,7 +153,7 @@ async fn find(admin: &Admin, id: VolumeId) -> Result<VolumeStatus, Failure> {
 pub fn volume_table<'a>(volumes: impl IntoIterator<Item = &'a VolumeStatus>) -> String {
     table(
         volumes,
-        [
+        &[
             Column::number("VOLUME", |volume| volume.volume.to_string()),
             Column::text("STATE", |volume| volume.state.as_str().to_owned()),
             Column::number("FILE", |volume| size(volume.file_bytes)),
@@ -291,7 +291,7 @@ async fn jobs(args: &AdminArgs, output: Output) -> Result<(), Failure> {
     output.answer(&jobs, |jobs| {
         table(
             jobs,
-            [
+            &[
                 Column::number("JOB", |job| job.id.to_string()),
                 Column::text("KIND", |job| job::word(job.kind).to_owned()),
                 Column::number("VOLUME", |job| job.volume.to_string()),

@@ -84,7 +84,7 @@ fn memory_adds_up_from_the_settings() {
                 [proxy.image]\nthreads = 2\nqueue_len = 3\nmax_pixels = 1000000\nmax_source = \"1MiB\"\n\
                 [store]\nupload_memory = \"32MiB\"\n";
     let bounds = MemoryBounds::of(&load(text).unwrap().check().unwrap());
-    let uploads = 2 * (32 + 32) << 20;
+    let uploads = 2 * (32 + 32) * (1 << 20);
     let downloads = (16 << 20) + 10 * (256 << 10);
     let pictures = 2 * 8_000_000 + 5 * (1 << 20);
     let connections = 110 * (2 * 32 + 96) + 10 * (2 * 8 + 96);
