@@ -34,6 +34,17 @@ fn slow(wait: Duration) -> Router {
     Router::new().route("/", get(handler))
 }
 
+/// An answer without an end.
+fn endless() -> Router {
+    let answer = || async {
+        let piece = Bytes::from(vec![0_u8; 64 * 1024]);
+        Body::from_stream(futures::stream::repeat_with(move || {
+            Ok::<_, std::io::Error>(piece.clone())
+        }))
+    };
+    Router::new().route("/", get(answer))
+}
+
 #[test]
 fn loopback_addresses() {
     for (address, expected) in [
@@ -112,13 +123,7 @@ async fn idle_connections_live_longer_than_slow_heads() {
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut() {
-    let endless = || async {
-        let piece = Bytes::from(vec![0_u8; 64 * 1024]);
-        Body::from_stream(futures::stream::repeat_with(move || {
-            Ok::<_, std::io::Error>(piece.clone())
-        }))
-    };
-    let server = TestServer::start(Router::new().route("/", get(endless)), quick()).await;
+    let server = TestServer::start(endless(), quick()).await;
     let mut stream = server.connect().await;
     stream.write_all(GET.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -196,15 +201,9 @@ async fn one_client_has_no_more_connections_than_it_may() {
 
 #[tokio::test]
 async fn a_client_that_reads_next_to_nothing_is_cut() {
-    let endless = || async {
-        let piece = Bytes::from(vec![0_u8; 64 * 1024]);
-        Body::from_stream(futures::stream::repeat_with(move || {
-            Ok::<_, std::io::Error>(piece.clone())
-        }))
-    };
     let mut options = quick();
     options.request.min_rate = MinRate(1 << 40);
-    let server = TestServer::start(Router::new().route("/", get(endless)), options).await;
+    let server = TestServer::start(endless(), options).await;
     let mut stream = server.connect().await;
     stream.write_all(GET.as_bytes()).await.unwrap();
     let trickle = tokio::time::timeout(Duration::from_secs(30), async {
