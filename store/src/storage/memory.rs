@@ -28,7 +28,7 @@ use rand::Rng;
 
 use self::content::{Bytes, Change};
 use self::power::{Power, Verdict};
-use super::{Disk, File, Mapped, Space};
+use super::{Disk, File, Space};
 
 pub use self::power::{Call, Fault};
 
@@ -386,10 +386,5 @@ impl File for MemoryFile {
         self.shared.step(Call::Allocate)?;
         let growth = (offset + len).saturating_sub(self.content.lock().len());
         if growth > self.shared.room() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-
-    fn map(&self) -> io::Result<Mapped> {
-        self.shared.step(Call::Map)?;
-        Ok(Arc::new(self.content.lock().now().to_vec()))
     }
 }

@@ -5,15 +5,11 @@
 //! the way a power cut does. Volume code runs on either unchanged.
 
 pub mod memory;
-mod mmap;
 pub mod os;
 
 use std::io;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
-
-/// The bytes of a whole file that is never written again, in memory or mapped.
-pub type Mapped = Arc<dyn Deref<Target = [u8]> + Send + Sync>;
 
 /// One data directory. Names are plain file names within it.
 pub trait Disk: Send + Sync {
@@ -72,9 +68,6 @@ pub trait File: Send + Sync {
 
     /// Sets space aside for `len` bytes at `offset` without changing the file's length.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
-
-    /// The whole file as memory. The file must not be written to or cut afterwards.
-    fn map(&self) -> io::Result<Mapped>;
 }
 
 /// Reads exactly `len` bytes at `offset`; a shorter file is [`io::ErrorKind::UnexpectedEof`].

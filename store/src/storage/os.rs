@@ -11,8 +11,7 @@ use std::sync::Arc;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags};
 
-use super::mmap::MappedFile;
-use super::{Disk, File, Mapped, Space};
+use super::{Disk, File, Space};
 
 /// A data directory on a real file system.
 pub struct OsDisk {
@@ -122,9 +121,5 @@ impl File for OsFile {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
-    }
-
-    fn map(&self) -> io::Result<Mapped> {
-        Ok(Arc::new(MappedFile::new(&self.0)?))
     }
 }

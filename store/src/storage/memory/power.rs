@@ -18,8 +18,6 @@ pub enum Call {
     SetLen,
     /// [`File::allocate`](crate::storage::File::allocate).
     Allocate,
-    /// [`File::map`](crate::storage::File::map).
-    Map,
     /// [`Disk::open`](crate::storage::Disk::open).
     Open,
     /// [`Disk::create`](crate::storage::Disk::create).
@@ -36,13 +34,12 @@ pub enum Call {
 
 impl Call {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::Sync,
         Self::SetLen,
         Self::Allocate,
-        Self::Map,
         Self::Open,
         Self::Create,
         Self::Rename,
@@ -53,7 +50,7 @@ impl Call {
 
     /// Whether the call changes anything, so that a power cut before or after it differs.
     const fn changes(self) -> bool {
-        !matches!(self, Self::Read | Self::Map | Self::Open | Self::List)
+        !matches!(self, Self::Read | Self::Open | Self::List)
     }
 }
 

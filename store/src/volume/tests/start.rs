@@ -43,6 +43,34 @@ fn a_damaged_or_missing_index_file_is_made_again() {
 }
 
 #[test]
+fn a_bad_sector_under_the_index_file_costs_a_scan_and_nothing_else() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1, 2, 3]).unwrap();
+    delete(&volume, 2).unwrap();
+    let totals = volume.stats().totals;
+    volume.close().unwrap();
+    let name = files::index(id(), 1);
+    for sector in [0, 4096] {
+        disk.spoil(&name, sector..sector + 512);
+        let (volume, report) = open_with(&disk, options()).unwrap();
+        assert!(report.index_problem.is_some() && report.scanned_bytes > 0, "{report:?}");
+        assert_eq!(volume.stats().totals, totals);
+        assert_eq!(volume.stats().condition, Condition::Writable);
+        assert_has(&volume, 1);
+        drop(volume);
+        disk.spoil(&name, 0..0);
+    }
+    // A new one takes its place when the volume is closed.
+    disk.spoil(&name, 0..512);
+    let volume = open(&disk);
+    put(&volume, &[4]).unwrap();
+    volume.close().unwrap();
+    let (volume, report) = open_with(&disk, options()).unwrap();
+    assert_eq!(report, OpenReport::default());
+    assert_has(&volume, 4);
+}
+
+#[test]
 fn files_of_another_cluster_or_volume_are_refused() {
     let (disk, volume) = new_volume();
     drop(volume);
