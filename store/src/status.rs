@@ -70,6 +70,9 @@ pub struct VolumeStatus {
     pub failed_reads: u64,
     /// Stretches of the file that were acknowledged once and could not be read at the start.
     pub damaged_ranges: usize,
+    /// Why the superblock could not be used at the start, and had to be written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superblock_problem: Option<String>,
     /// What its scrub knows; nothing for a volume that could not be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<VolumeScrub>,

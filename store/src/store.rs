@@ -224,6 +224,7 @@ impl Store {
             Slot::Broken { reason, .. } => VolumeStatus::unavailable(id, disk, reason.clone()),
             Slot::Open { volume, report, .. } => VolumeStatus {
                 damaged_ranges: report.damage.len(),
+                superblock_problem: report.superblock_problem.clone(),
                 ..VolumeStatus::of(volume, disk)
             },
         }
@@ -277,6 +278,7 @@ impl VolumeStatus {
             syncs: stats.syncs,
             failed_reads: stats.failed_reads,
             damaged_ranges: 0,
+            superblock_problem: None,
             scrub: Some(VolumeScrub::of(volume)),
         }
     }
@@ -301,6 +303,7 @@ impl VolumeStatus {
             syncs: 0,
             failed_reads: 0,
             damaged_ranges: 0,
+            superblock_problem: None,
             scrub: None,
         }
     }

@@ -8,6 +8,7 @@ mod compaction;
 pub mod digest;
 pub mod files;
 mod group;
+mod identity;
 mod live;
 mod open;
 mod options;

@@ -5,7 +5,9 @@ use std::io;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::identity::{proven_head, stand_in};
 use super::progress::Progress;
 use super::recovery::recover;
 use super::scanner::{Found, Scanner};
@@ -68,13 +70,20 @@ pub enum VerifyError {
 /// From the volume file alone it cannot be told whether its last records were ever
 /// acknowledged, so what a start would take back or cut off is reported, whatever it was: the
 /// torn end of a write that nobody was told of, or a loss. A good index file tells the losses
-/// apart, by key.
+/// apart, by key, and stands in for a rotten superblock.
 pub fn verify_file(
     file: &dyn File,
     index_file: Option<&dyn File>,
     progress: &Progress,
 ) -> Result<VerifyReport, VerifyError> {
-    let superblock = read_superblock(file)?;
+    let (superblock, lost) = match read_superblock(file) {
+        Err(VerifyError::Format(reason)) if !matches!(reason, FormatError::Version { .. }) => {
+            let head = index_file.map_or(Ok(None), |index| proven_head(file, index))?;
+            let head = head.ok_or_else(|| reason.clone())?;
+            (stand_in(Uuid::nil(), &head), Some(reason))
+        }
+        superblock => (superblock?, None),
+    };
     let size_bytes = file.size_bytes()?;
     // One that does not fit the volume is no help, and no damage: it is only a cache.
     let sealed = index_file.and_then(|index| Sealed::open(index, &superblock, size_bytes).ok());
@@ -87,7 +96,14 @@ pub fn verify_file(
         index: &index,
         doubtful: recovered.doubtful.iter().copied().collect(),
     };
-    verify(file, &target, progress)
+    let mut report = verify(file, &target, progress)?;
+    if let Some(reason) = lost {
+        let size_bytes = SUPERBLOCK_BYTES as u64;
+        report
+            .damaged
+            .insert(0, Damaged { offset: 0, size_bytes, key: None, reason: reason.to_string() });
+    }
+    Ok(report)
 }
 
 /// Reads the superblock of a volume file.

@@ -239,7 +239,7 @@ impl View {
         to
     }
 
-    /// Without its superblock the volume would not open again.
+    /// Without its superblock, the volume's index file is all that says who it is.
     fn check_superblock(&self) -> io::Result<Option<Damaged>> {
         self.evict(0..SUPERBLOCK_BYTES as u64);
         let reason = match read_superblock(&*self.file) {

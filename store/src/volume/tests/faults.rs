@@ -66,7 +66,8 @@ fn a_bad_sector_costs_the_needles_on_it_and_nothing_else() {
 fn a_full_disk_is_said_at_once_deletes_go_on_and_room_is_noticed() {
     let (disk, volume) = new_volume();
     put(&volume, &[1]).unwrap();
-    disk.set_capacity(Some(SUPERBLOCK_BYTES as u64 + 1000));
+    // The volume and its index file, and a little more.
+    disk.set_capacity(Some(2 * SUPERBLOCK_BYTES as u64 + 1000));
     let volume = {
         drop(volume);
         open(&disk)
