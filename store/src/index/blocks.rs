@@ -9,8 +9,9 @@ use std::io;
 
 use memmap2::{Advice, Mmap, MmapMut};
 
+use crate::format::FormatError;
 use crate::format::index::{BLOCK_BYTES, IndexHead, check_block};
-use crate::storage::{File, read_exact_at};
+use crate::storage::{File, read_up_to};
 
 use super::SealError;
 
@@ -29,8 +30,12 @@ impl Blocks {
         // reading does. A system that has no large ones does without.
         let _ = memory.advise(Advice::HugePage);
         let mut position = BLOCK_BYTES as u64;
+        let mut read = Vec::with_capacity(STEP_BYTES);
         for step in memory.chunks_mut(STEP_BYTES) {
-            let read = read_exact_at(file, step.len(), position)?;
+            read.clear();
+            if read_up_to(file, &mut read, step.len(), position)? < step.len() {
+                return Err(FormatError::Short { what: "index file" }.into());
+            }
             for (block, at) in read.chunks(BLOCK_BYTES).zip((position..).step_by(BLOCK_BYTES)) {
                 check_block(block, head.salt(), at)?;
             }

@@ -33,6 +33,15 @@ pub enum SealError {
     Stale,
 }
 
+impl From<SealError> for io::Error {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}
+
 impl Sealed {
     /// Reads and checks `file` as the index of the volume file with this superblock and
     /// length. The file is not needed any more afterwards.

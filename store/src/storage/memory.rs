@@ -252,7 +252,7 @@ impl Shared {
     /// Counts a call that either happens or fails.
     fn step(&self, call: Call) -> io::Result<()> {
         match self.power.lock().judge(call)? {
-            Verdict::Go | Verdict::Short => Ok(()),
+            Verdict::Go | Verdict::Short | Verdict::WrongBit => Ok(()),
             Verdict::Fail(error) => Err(error),
         }
     }
@@ -325,7 +325,7 @@ impl File for MemoryFile {
     fn read_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
         let verdict = self.shared.power.lock().judge(Call::Read)?;
         match verdict {
-            Verdict::Go => self.content.lock().read(out, len, offset),
+            Verdict::Go | Verdict::WrongBit => self.content.lock().read(out, len, offset),
             Verdict::Short => self.content.lock().read(out, len.div_ceil(2), offset),
             Verdict::Fail(error) => Err(error),
         }
@@ -339,15 +339,20 @@ impl File for MemoryFile {
         if fits == 0 && !data.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let is_wrong = matches!(verdict, Verdict::WrongBit);
         let half = fits.min(data.len().div_ceil(2));
         let (written, result) = match verdict {
-            Verdict::Go => (fits, Ok(fits)),
+            Verdict::Go | Verdict::WrongBit => (fits, Ok(fits)),
             Verdict::Short => (half, Ok(half)),
             Verdict::Fail(error) if error.kind() == io::ErrorKind::Interrupted => (0, Err(error)),
             // Some of it may have come before the error did.
             Verdict::Fail(error) => (half, Err(error)),
         };
-        let written = data.get(..written).unwrap_or_default().to_vec();
+        let mut written = data.get(..written).unwrap_or_default().to_vec();
+        let middle = written.len() / 2;
+        if let Some(byte) = written.get_mut(middle).filter(|_| is_wrong) {
+            *byte ^= 1;
+        }
         self.content.lock().change(Change::Write(offset, written));
         result
     }
@@ -356,7 +361,7 @@ impl File for MemoryFile {
         self.shared.syncs.pass();
         let verdict = self.shared.power.lock().judge(Call::Sync)?;
         match verdict {
-            Verdict::Go | Verdict::Short => self.content.lock().sync(),
+            Verdict::Go | Verdict::Short | Verdict::WrongBit => self.content.lock().sync(),
             Verdict::Fail(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
                     self.content.lock().fail_sync();

@@ -218,8 +218,7 @@ impl Volume {
         let name = files::index(self.id(), superblock.generation);
         let entries = index::merge(recent, sealed);
         let written = index::write_sealed(&*self.shared.disk, &name, head, entries, &superblock);
-        let sealed =
-            written.map_err(|error| StoreError::io(self.id(), std::io::Error::other(error)))?;
+        let sealed = written.map_err(|error| StoreError::io(self.id(), error.into()))?;
         self.shared.live.write().index.reseal(sealed);
         Ok(())
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::identity::{Identity, identify, restore};
 use super::live::{Condition, Live, Shared};
 use super::recovery::{Recovered, recover};
-use super::writer::Writer;
+use super::writer::{TOMBSTONE_RESERVE_BYTES, Writer};
 use super::{Volume, VolumeOptions, files};
 use crate::error::StoreError;
 use crate::format::FormatError;
@@ -195,11 +195,8 @@ impl Volume {
 fn write_empty_index(disk: &dyn Disk, superblock: &Superblock) -> io::Result<()> {
     let head = IndexHead::empty(superblock);
     let name = files::index(superblock.volume, superblock.generation);
-    let written = index::write_sealed(disk, &name, head, std::iter::empty(), superblock);
-    written.map(drop).map_err(|error| match error {
-        SealError::Io(error) => error,
-        error => io::Error::other(error),
-    })
+    index::write_sealed(disk, &name, head, std::iter::empty(), superblock)?;
+    Ok(())
 }
 
 /// Sees to it that what is read from `from` on comes from the disk. After a failed sync the
@@ -235,6 +232,9 @@ fn settle(
     }
     write_again(file, recovered.proven_end..recovered.end.bytes())?;
     let cut_bytes = cut_torn_end(file, recovered.end.bytes())?;
+    // Changing the length gave back what was set aside behind it. Should others have filled
+    // the disk meanwhile, deletes wait for room like everything else.
+    let _ = file.allocate(recovered.end.bytes(), TOMBSTONE_RESERVE_BYTES);
     let read_only = names.contains(&files::read_only(id));
     Ok((cut_bytes, if read_only { Condition::ReadOnly } else { Condition::Writable }))
 }

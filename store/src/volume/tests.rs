@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::*;
 use crate::format::meta::Meta;
 use crate::storage::Disk;
-use crate::storage::memory::{Call, MemoryDisk};
+use crate::storage::memory::{Call, Fault, MemoryDisk};
 
 const CLUSTER: Uuid = Uuid::from_u128(77);
 

@@ -63,6 +63,8 @@ pub enum Fault {
     System(Errno),
     /// A read or write does only half of what was asked, and says so. Other calls succeed.
     Short,
+    /// A write puts down one wrong bit, and says that all is well. Other calls succeed.
+    WrongBit,
 }
 
 impl From<io::ErrorKind> for Fault {
@@ -99,6 +101,7 @@ struct Plan {
 pub(super) enum Verdict {
     Go,
     Short,
+    WrongBit,
     Fail(io::Error),
 }
 
@@ -156,6 +159,7 @@ impl Power {
             Fault::Error(kind) => Verdict::Fail(kind.into()),
             Fault::System(error) => Verdict::Fail(error.into()),
             Fault::Short => Verdict::Short,
+            Fault::WrongBit => Verdict::WrongBit,
         })
     }
 }

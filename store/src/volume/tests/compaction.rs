@@ -71,6 +71,50 @@ fn compaction_without_room_changes_nothing() {
     }
 }
 
+/// The last good copy must not go for one that the device has not kept.
+#[test]
+fn a_copy_that_the_disk_has_not_kept_never_replaces_the_original() {
+    let (disk, volume) = new_volume();
+    for key in 1..60 {
+        put(&volume, &[key]).unwrap();
+    }
+    delete(&volume, 7).unwrap();
+    let writes = {
+        let before = disk.calls(Call::Write);
+        volume.compact(&Progress::default()).unwrap();
+        disk.calls(Call::Write) - before
+    };
+    assert!(writes >= 3, "the superblock, the needles and the index");
+    for skip in 0..writes {
+        let before = disk.bytes(&files::volume(id())).unwrap();
+        let generation = volume.stats().generation;
+        disk.fail_next(Call::Write, skip, Fault::WrongBit);
+        let error = volume.compact(&Progress::default()).unwrap_err().to_string();
+        assert!(disk.stop_failing(), "write {skip} of {writes} was not made");
+        assert!(error.contains("copy does not read back") || error.contains("index"), "{error}");
+        assert_eq!(volume.stats().generation, generation);
+        assert_eq!(disk.bytes(&files::volume(id())).unwrap(), before, "write {skip}");
+        for volume in [&volume, &open(&disk)] {
+            (1..60).filter(|key| *key != 7).for_each(|key| assert_has(volume, key));
+            assert_gone(volume, 7);
+        }
+    }
+    put(&volume, &[100]).unwrap();
+    volume.compact(&Progress::default()).unwrap();
+    assert_has(&open(&disk), 100);
+}
+
+#[test]
+fn needles_put_while_an_empty_volume_is_compacted_are_found() {
+    let (_disk, volume) = new_volume();
+    let copy = crate::volume::compaction::copy(&volume.shared, &Progress::default()).unwrap();
+    put(&volume, &[1, 2]).unwrap();
+    delete(&volume, 2).unwrap();
+    volume.exclusive(move |writer| copy.finish(writer)).unwrap().unwrap();
+    assert_has(&volume, 1);
+    assert_gone(&volume, 2);
+}
+
 #[test]
 fn compaction_keeps_a_damaged_needle_as_it_is_and_goes_on() {
     let (disk, volume) = new_volume();
