@@ -25,7 +25,8 @@ pub struct DiskStatus {
     pub free_bytes: u64,
     /// Volumes on it.
     pub volumes: usize,
-    /// Whether there is more room than `min_free`, so that new volumes may be made.
+    /// Whether there is more room than `min_free`, on a file system that can be written to, so
+    /// that new volumes may be made.
     pub has_room: bool,
 }
 

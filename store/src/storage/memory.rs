@@ -137,6 +137,11 @@ impl MemoryDisk {
         self.shared.power.lock().capacity = bytes;
     }
 
+    /// From now on the disk is mounted for reading only, or no longer.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.shared.power.lock().read_only = read_only;
+    }
+
     /// Holds up every file sync until the answer is dropped.
     #[must_use]
     pub fn hold_syncs(&self) -> HeldSyncs {
@@ -317,7 +322,9 @@ impl Disk for MemoryDisk {
 
     fn space(&self) -> io::Result<Space> {
         let free_bytes = self.shared.room();
-        Ok(Space { total_bytes: free_bytes.saturating_add(self.shared.used()), free_bytes })
+        let total_bytes = free_bytes.saturating_add(self.shared.used());
+        let is_read_only = self.shared.power.lock().read_only;
+        Ok(Space { total_bytes, free_bytes, is_read_only })
     }
 }
 

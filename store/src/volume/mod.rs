@@ -225,9 +225,10 @@ impl Volume {
 
     /// Whether enough has gathered for a checkpoint to be worth its while: what a crash
     /// now would have to scan, against what a checkpoint has to write. Not while another
-    /// long task has the volume: whoever asks would wait for that.
+    /// long task has the volume: whoever asks would wait for that. And not where nothing
+    /// can be written.
     pub fn wants_checkpoint(&self) -> bool {
-        if self.shared.upkeep.is_locked() {
+        if self.shared.upkeep.is_locked() || self.shared.check_deletes().is_err() {
             return false;
         }
         let live = self.shared.live.read();

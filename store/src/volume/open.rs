@@ -20,7 +20,7 @@ use crate::format::index::IndexHead;
 use crate::format::superblock::Superblock;
 use crate::id::VolumeId;
 use crate::index::{self, SealError, Sealed};
-use crate::storage::{Disk, File, read_exact_at, write_all_at};
+use crate::storage::{Disk, File, is_read_only, read_exact_at, write_all_at};
 
 /// Written again in one step.
 const WRITE_AGAIN_BYTES: usize = 1 << 20;
@@ -136,12 +136,18 @@ impl Volume {
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
         let settled = read_from_disk
+            .and_then(|()| check_writable(&**disk))
             .and_then(|()| problem.map_or(Ok(()), |lost| restore(&*file, &superblock, &lost)))
             .and_then(|()| settle(&**disk, &*file, &superblock, &recovered));
         let condition = match settled {
             Ok((cut_bytes, condition)) => {
                 report.cut_bytes = cut_bytes;
                 condition
+            }
+            Err(error) if is_read_only(&error) => {
+                // Whatever the end of the file is, it stays as it is.
+                recovered.aborts.clear();
+                Condition::Failed("its file system is read-only: make it writable".into())
             }
             Err(error) => {
                 tracing::error!(volume = %id, %error, "volume could not be brought into order: it serves reads only");
@@ -207,6 +213,11 @@ fn distrust_memory(file: &dyn File, from: u64) -> io::Result<()> {
     // If the sync failed, all the more of what memory holds may be on no disk.
     file.evict(from..u64::MAX)?;
     synced
+}
+
+/// A read-only file system is no fault of the volume's, and known before anything is tried.
+fn check_writable(disk: &dyn Disk) -> io::Result<()> {
+    if disk.space()?.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
 }
 
 /// Makes what recovery believes durable and clears the rest away: torn bytes, of which it

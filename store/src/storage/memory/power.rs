@@ -87,6 +87,7 @@ pub(super) struct Power {
     plan: Option<Plan>,
     failed: bool,
     pub(super) capacity: Option<u64>,
+    pub(super) read_only: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -142,6 +143,9 @@ impl Power {
         self.steps += u64::from(call.changes());
         if self.is_cut() {
             return Err(io::Error::other("the power is gone"));
+        }
+        if self.read_only && call.changes() && !matches!(call, Call::Sync | Call::SyncNames) {
+            return Err(Errno::ROFS.into());
         }
         let Some(plan) = self.plan.as_mut().filter(|plan| plan.call == call) else {
             return Ok(Verdict::Go);
