@@ -185,20 +185,40 @@ impl Volume {
         self.exclusive(move |writer| copy.finish(writer))?
     }
 
-    /// Reads every byte of the volume as it is now and tells what is damaged.
+    /// Reads every byte of the volume as it is now and tells what is damaged. Everything else
+    /// goes on; where a compaction replaces the file meanwhile, the new one is read instead.
     pub fn verify(&self, progress: &Progress) -> Result<VerifyReport, VerifyError> {
-        let _one_at_a_time = self.shared.upkeep.lock();
-        let (file, salt, end) = {
+        loop {
+            if let Some(report) = self.verify_current_file(progress)? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// `None` if the file was replaced before all of it was read.
+    fn verify_current_file(
+        &self,
+        progress: &Progress,
+    ) -> Result<Option<VerifyReport>, VerifyError> {
+        let (file, salt, end, generation) = {
             let live = self.shared.live.read();
-            (Arc::clone(&live.file), live.salt, live.end.bytes())
+            (Arc::clone(&live.file), live.salt, live.end.bytes(), live.superblock.generation)
         };
-        let lend = |use_it: &mut dyn FnMut(&index::Index)| use_it(&self.shared.live.read().index);
+        let lend = |use_it: &mut dyn FnMut(&index::Index)| {
+            let live = self.shared.live.read();
+            let is_current = live.superblock.generation == generation;
+            if is_current {
+                use_it(&live.index);
+            }
+            is_current
+        };
         let target = verify::Target {
             volume: self.id(),
             salt,
             range: SUPERBLOCK_BYTES as u64..end,
             index: &lend,
             doubtful: std::collections::HashSet::new(),
+            pacer: Some(&self.shared.options.pace.verify),
         };
         verify::verify(&*file, &target, progress)
     }

@@ -12,6 +12,7 @@ use super::super::scanner::{Found, Scanner};
 use super::super::verify::{read_superblock, readable};
 use super::{CANCELLED, Copy, STEP_BYTES};
 use crate::error::StoreError;
+use crate::format::NeedleOffset;
 use crate::format::needle::{Kind, NeedleHeader};
 use crate::format::superblock::SUPERBLOCK_BYTES;
 
@@ -108,8 +109,9 @@ impl Copy {
             Kind::Tombstone => self.proof.read.tombstones += 1,
             Kind::Abort => return Err(self.disproved(range.start, "a record that was not written")),
         }
-        let checked = readable(scanner.check(offset, &header)).map_err(|error| self.io(error))?;
-        if let Err(reason) = checked
+        // Of a tombstone, the header is all that deletes.
+        if header.kind == Kind::Data
+            && let Err(reason) = self.read_back(scanner, offset, &header)?
             && !self.proof.is_expected(&range)
         {
             return Err(self.disproved(range.start, &reason));
@@ -119,6 +121,15 @@ impl Copy {
             return Err(self.disproved(range.start, "a needle that the new index does not know"));
         }
         if self.progress.advance(header.record_bytes()) { Ok(range.end) } else { Err(CANCELLED) }
+    }
+
+    fn read_back(
+        &self,
+        scanner: &mut Scanner<'_>,
+        offset: NeedleOffset,
+        header: &NeedleHeader,
+    ) -> Result<Result<(), String>, StoreError> {
+        readable(scanner.check(offset, header)).map_err(|error| self.io(error))
     }
 
     /// The copy is thrown away and the original stays.
