@@ -226,13 +226,27 @@ impl Volume {
     /// Writes the index to its file, so that a restart need not scan what it covers.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.shared.upkeep.lock();
+        self.save_index(false)
+    }
+
+    /// Writes the index to its file although that ought to be there. Not while a long task
+    /// has the volume: that one writes it.
+    pub fn restore_index_file(&self) -> Result<(), StoreError> {
+        match self.shared.upkeep.try_lock() {
+            Some(_one_at_a_time) => self.save_index(true),
+            None => Ok(()),
+        }
+    }
+
+    fn save_index(&self, even_if_saved: bool) -> Result<(), StoreError> {
         // Only what is durable may be covered.
         self.exclusive(Writer::sync_published)??;
         let (head, (recent, sealed), superblock) = {
             let live = self.shared.live.read();
             (live.index_head(), live.index.snapshot(), live.superblock.clone())
         };
-        if recent.is_empty() && sealed.covered_end() == head.covered_end {
+        let is_saved = recent.is_empty() && sealed.covered_end() == head.covered_end;
+        if is_saved && !even_if_saved {
             return Ok(());
         }
         let name = files::index(self.id(), superblock.generation);
