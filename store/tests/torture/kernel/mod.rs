@@ -10,6 +10,7 @@ mod eio;
 mod full;
 mod kill;
 mod power;
+mod read_only;
 mod replay;
 mod syscalls;
 
