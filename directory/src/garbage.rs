@@ -117,9 +117,8 @@ pub(crate) async fn delete_all(
 /// Deletes a needle on every replica that can be reached, whichever fail; answers it
 /// if none did.
 async fn delete(stores: &dyn Stores, replicas: &[StoreId], garbage: Garbage) -> Option<Garbage> {
-    let answers = replicas.iter().map(|store| {
-        stores.delete(store, garbage.id, garbage.removal.as_deref())
-    });
+    let answers =
+        replicas.iter().map(|store| stores.delete(store, garbage.id, garbage.removal.as_deref()));
     let answers = future::join_all(answers).await;
     let mut deleted = !replicas.is_empty();
     for (store, answer) in replicas.iter().zip(answers) {

@@ -250,7 +250,8 @@ impl Rebuild {
     /// Volumes that the cluster map has and no scanned file is of.
     pub fn missing_volumes(&self) -> Result<Vec<VolumeId>, RebuildError> {
         let map = EmbeddedCoordinator::peek(&self.folder.join(CLUSTER_MAP))?;
-        let volumes = map.into_iter().flat_map(|map| map.volumes.keys().copied().collect::<Vec<_>>());
+        let volumes =
+            map.into_iter().flat_map(|map| map.volumes.keys().copied().collect::<Vec<_>>());
         Ok(volumes.filter(|volume| !self.highest_keys.contains_key(volume)).collect())
     }
 

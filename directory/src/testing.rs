@@ -9,8 +9,8 @@ use hayrick_store::{NeedleId, VolumeId};
 use parking_lot::Mutex;
 
 use crate::{
-    Bucket, Coordinator, DiskReport, Removal, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, Volume,
-    VolumeReport, VolumeState,
+    Bucket, Coordinator, DiskReport, Removal, StoreAnswer, StoreFault, StoreId, StoreReport,
+    Stores, Volume, VolumeReport, VolumeState,
 };
 
 /// Stores that do what tests tell them to.

@@ -134,7 +134,8 @@ impl Cluster {
     }
 
     async fn rows(&self) -> BTreeMap<ObjectName, Row> {
-        let query = ListQuery { prefix: String::new(), delimiter: None, cursor: None, limit: 1_000 };
+        let query =
+            ListQuery { prefix: String::new(), delimiter: None, cursor: None, limit: 1_000 };
         let page = self.directory.list(&self.bucket.name, query).await.unwrap();
         assert_eq!(page.cursor, None);
         page.objects.into_iter().collect()

@@ -147,7 +147,9 @@ impl Upload<'_> {
             let chunk = match chunks.ended {
                 // The last one says that the upload was whole: names are rebuilt from that.
                 true => Chunk { index, count: index + 1, object_size: chunks.size_bytes },
-                false => Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) },
+                false => {
+                    Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) }
+                }
             };
             let placing = async {
                 let meta = self.meta((!alone).then_some(chunk));

@@ -14,8 +14,8 @@ use futures::FutureExt;
 use hayrick_store::VolumeId;
 use parking_lot::{Mutex, RwLock};
 
-pub use self::amend::MapChanges;
 pub(crate) use self::amend::Amendment;
+pub use self::amend::MapChanges;
 use self::state::State;
 use super::{Change, ClusterMap, Coordinator, CoordinatorError, Volume};
 use crate::{AccessKey, Bucket, BucketName};

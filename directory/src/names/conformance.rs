@@ -164,9 +164,11 @@ async fn garbage_is_due_in_order_and_settled(names: &impl Names) {
     assert_eq!(volumes.iter().map(|v| v.get()).collect::<Vec<_>>(), [1, 7]);
     assert_eq!(names.due_volumes(9).await.unwrap(), []);
     let due = names.due_in(volume, 20, 10).await.unwrap();
-    let expected =
-        [(needle(1, 2), 10), (needle(1, 3), 20)]
-        .map(|(id, due_ms)| Garbage { id, due_ms, removal: None });
+    let expected = [(needle(1, 2), 10), (needle(1, 3), 20)].map(|(id, due_ms)| Garbage {
+        id,
+        due_ms,
+        removal: None,
+    });
     assert_eq!(due, expected);
     assert_eq!(names.due_in(volume, 99, 1).await.unwrap(), expected[..1]);
     names.settle(due.clone()).await.unwrap();

@@ -42,14 +42,17 @@ pub(super) fn encode(row: &Row) -> Result<Vec<u8>, NamesError> {
         cookie: needle.id.cookie,
         size_bytes: needle.size_bytes,
     };
-    let value = to_bytes(FORMAT, &RowV1 {
-        version: row.version,
-        size_bytes: row.size_bytes,
-        modified_ms: row.modified_ms,
-        content_type: Cow::Borrowed(&row.content_type),
-        user: Cow::Borrowed(&row.user),
-        needles: row.needles.iter().map(needle).collect(),
-    })?;
+    let value = to_bytes(
+        FORMAT,
+        &RowV1 {
+            version: row.version,
+            size_bytes: row.size_bytes,
+            modified_ms: row.modified_ms,
+            content_type: Cow::Borrowed(&row.content_type),
+            user: Cow::Borrowed(&row.user),
+            needles: row.needles.iter().map(needle).collect(),
+        },
+    )?;
     if value.len() > MAX_ROW_BYTES {
         return Err(NamesError::RowTooLarge { size_bytes: value.len() });
     }
@@ -86,9 +89,7 @@ pub(super) fn encode_garbage(
 }
 
 /// The cookie of a queued needle, and the removal that it is deleted for.
-pub(super) fn decode_garbage(
-    value: &[u8],
-) -> Result<(Cookie, Option<Arc<Removal>>), NamesError> {
+pub(super) fn decode_garbage(value: &[u8]) -> Result<(Cookie, Option<Arc<Removal>>), NamesError> {
     if value.first() == Some(&WITH_REMOVAL) {
         let (cookie, removal) = from_bytes(WITH_REMOVAL, value)?;
         return Ok((cookie, Some(Arc::new(removal))));
@@ -101,7 +102,10 @@ pub(crate) fn to_bytes<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, N
     postcard::to_extend(value, vec![format]).map_err(|error| NamesError::Io(error.to_string()))
 }
 
-pub(crate) fn from_bytes<T: DeserializeOwned>(supported: u8, value: &[u8]) -> Result<T, NamesError> {
+pub(crate) fn from_bytes<T: DeserializeOwned>(
+    supported: u8,
+    value: &[u8],
+) -> Result<T, NamesError> {
     let corrupt = |reason: &str| NamesError::Corrupt(format!("a value {reason}"));
     let (format, content) = value.split_first().ok_or_else(|| corrupt("is empty"))?;
     match *format {

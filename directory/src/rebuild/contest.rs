@@ -147,7 +147,10 @@ mod tests {
         ];
         let verdict = decide(None, uploads);
         assert_eq!(won(&verdict), Some((9, vec![2, 3])));
-        assert_eq!((verdict.superseded.uploads, keys(&verdict.superseded.needles)), (2, vec![1, 4]));
+        assert_eq!(
+            (verdict.superseded.uploads, keys(&verdict.superseded.needles)),
+            (2, vec![1, 4])
+        );
         assert_eq!(verdict.row.unwrap().size_bytes, 20);
         assert_eq!(keys(&verdict.incomplete.needles), [5, 6, 7]);
         assert_eq!(verdict.removed, Losers::default());

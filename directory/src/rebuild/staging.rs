@@ -176,7 +176,8 @@ fn prefix(bucket: &BucketName, name: &ObjectName) -> Vec<u8> {
 fn split(key: &[u8]) -> Option<(&[u8], u8, &[u8])> {
     let end = key.iter().position(|&byte| byte == 0)?;
     let (length, _) = key.get(end + 1..)?.split_first_chunk::<2>()?;
-    let (prefix, rest) = key.split_at_checked(end + 3 + usize::from(u16::from_be_bytes(*length)))?;
+    let (prefix, rest) =
+        key.split_at_checked(end + 3 + usize::from(u16::from_be_bytes(*length)))?;
     let (tag, rest) = rest.split_first()?;
     Some((prefix, *tag, rest))
 }

@@ -7,6 +7,7 @@
 mod compaction;
 pub mod digest;
 pub mod files;
+mod fix;
 mod group;
 mod live;
 mod offline;
@@ -32,6 +33,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use compaction::Compacted;
+pub use fix::{Diagnosis, diagnose, fix};
 pub use live::Condition;
 pub use offline::{Current, OfflineVolume, read_meta};
 pub use open::{Created, OpenError, OpenReport};

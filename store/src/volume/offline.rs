@@ -56,6 +56,15 @@ impl OfflineVolume {
     /// and no damage: it is only a cache.
     pub fn open(file: Arc<dyn File>, index_file: Option<&dyn File>) -> Result<Self, VerifyError> {
         let superblock = read_superblock(&*file)?;
+        Self::open_as(file, index_file, superblock)
+    }
+
+    /// The same for a file whose superblock is known from elsewhere.
+    pub(super) fn open_as(
+        file: Arc<dyn File>,
+        index_file: Option<&dyn File>,
+        superblock: Superblock,
+    ) -> Result<Self, VerifyError> {
         let file_bytes = file.size_bytes()?;
         let (sealed, index_problem) =
             match index_file.map(|index| Sealed::open(index, &superblock, file_bytes)) {

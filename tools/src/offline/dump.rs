@@ -5,13 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use hayrick_store::format::NeedleOffset;
 use hayrick_store::format::meta::Meta;
 use hayrick_store::format::needle::{Kind, NeedleHeader};
 use hayrick_store::format::superblock::{SUPERBLOCK_BYTES, Superblock};
-use hayrick_store::format::NeedleOffset;
 use hayrick_store::storage::File;
-use hayrick_store::volume::{read_meta, read_superblock};
 use hayrick_store::volume::scanner::{Found, Scanner, check_body};
+use hayrick_store::volume::{read_meta, read_superblock};
 use serde::Serialize;
 
 use super::open;

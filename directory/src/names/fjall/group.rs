@@ -10,9 +10,7 @@ use tokio::sync::oneshot;
 use super::keys;
 use crate::BucketName;
 use crate::names::removals::Removals;
-use crate::names::{
-    Committed, Condition, Discard, Garbage, NamesError, Put, Removal, Remove, Row,
-};
+use crate::names::{Committed, Condition, Discard, Garbage, NamesError, Put, Removal, Remove, Row};
 
 /// Who waits for the answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, NamesError>>;

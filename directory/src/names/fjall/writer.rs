@@ -47,7 +47,14 @@ impl<S: Sink> Writer<S> {
         shared: Arc<Shared>,
         min_free_bytes: u64,
     ) -> Self {
-        Self { sink, jobs, shared, min_free_bytes, rules: Rules::default(), removals: Removals::default() }
+        Self {
+            sink,
+            jobs,
+            shared,
+            min_free_bytes,
+            rules: Rules::default(),
+            removals: Removals::default(),
+        }
     }
 
     /// Works until the queue is closed and empty.
