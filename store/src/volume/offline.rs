@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::digest::Totals;
 use super::recovery::{Recovered, recover};
 use super::scanner::{Found, Scanner};
-use super::verify::{VerifyError, read_superblock};
+use super::verify::{VerifyError, VerifyReport, read_superblock, verify_file};
 use super::{Progress, files};
 use crate::format::checksum::{Trailer, trailer_bytes};
 use crate::format::meta::Meta;
@@ -42,14 +42,14 @@ impl OfflineVolume {
     /// Opens the volume file at `path` with the index file that lies beside it, if there is one.
     pub fn open_path(path: &Path) -> Result<Self, VerifyError> {
         let file = open_read_only(path)?;
-        let superblock = read_superblock(&*file)?;
-        let name = files::index(superblock.volume, superblock.generation);
-        let index = match open_read_only(&path.with_file_name(name)) {
-            Ok(index) => Some(index),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
+        let index = index_beside(path, &*file);
         Self::open(file, index.as_deref())
+    }
+
+    /// Verifies the volume file at `path`: see [`verify_file`].
+    pub fn verify_path(path: &Path, progress: &Progress) -> Result<VerifyReport, VerifyError> {
+        let file = open_read_only(path)?;
+        verify_file(&*file, index_beside(path, &*file).as_deref(), progress)
     }
 
     /// Opens a volume file with its index file. An index file that does not fit is no help,
@@ -157,6 +157,14 @@ impl OfflineVolume {
     pub fn meta(&self, record: &Current) -> io::Result<Result<Meta, FormatError>> {
         read_meta(&*self.file, record.offset, &record.header)
     }
+}
+
+/// The index file of a volume file, where it lies beside it as a store leaves it. One that
+/// cannot be read is no loss.
+fn index_beside(path: &Path, file: &dyn File) -> Option<Arc<dyn File>> {
+    let superblock = read_superblock(file).ok()?;
+    let name = files::index(superblock.volume, superblock.generation);
+    open_read_only(&path.with_file_name(name)).ok()
 }
 
 /// What the record at `offset` says of itself, checked, without reading its data.

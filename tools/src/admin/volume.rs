@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{Admin, AdminArgs, job};
 use crate::failure::{Exit, Failure};
 use crate::offline;
+use crate::offline::fix::FixArgs;
 use crate::output::{Column, Output, facts, one_line, table};
 use crate::units::{self, count, percent, size};
 
@@ -32,6 +33,8 @@ pub enum VolumeCommand {
     Verify(VerifyArgs),
     /// List the records of a volume file, damaged ones too
     Dump(DumpArgs),
+    /// Bring the files of volumes into order without a server
+    Fix(FixArgs),
     /// Take no new needles until `set-writable`
     SetReadonly(OneArgs),
     /// Take new needles again
@@ -126,6 +129,7 @@ pub async fn run(command: VolumeCommand, output: Output) -> Result<(), Failure> 
         VolumeCommand::Compact(args) => compact(&args, output).await,
         VolumeCommand::Verify(args) => verify(args, output).await,
         VolumeCommand::Dump(args) => dump(args, output).await,
+        VolumeCommand::Fix(args) => offline::fix::run(args, output).await,
         VolumeCommand::SetReadonly(args) => set_read_only(&args, true, output).await,
         VolumeCommand::SetWritable(args) => set_read_only(&args, false, output).await,
         VolumeCommand::Jobs(args) => jobs(&args, output).await,

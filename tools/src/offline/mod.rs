@@ -1,6 +1,10 @@
-//! Volume files looked at without their store. They are only read.
+//! Volume files and data directories without their server. Only what says so changes them.
 
+pub mod disk;
 mod dump;
+pub mod fix;
+pub mod names;
+mod place;
 mod verify;
 
 pub use dump::dump;

@@ -10,4 +10,5 @@ mod door;
 mod exposure;
 mod lifecycle;
 mod offline;
+mod recovery;
 mod rig;

@@ -186,6 +186,13 @@ impl Server {
         (status, std::mem::replace(&mut self.home, Home::new()))
     }
 
+    /// Kills it at once, and gives its folder.
+    pub fn kill(mut self) -> Home {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.home, Home::new())
+    }
+
     /// A volume file of the default disk.
     pub fn volume_file(home: &Home, volume: u32) -> PathBuf {
         home.path("data/disk").join(format!("{volume:010}.vol"))
