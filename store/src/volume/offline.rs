@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::digest::Totals;
+use super::record::Body;
 use super::recovery::{Recovered, recover};
 use super::scanner::{Found, Scanner};
 use super::verify::{VerifyError, VerifyReport, read_superblock, verify_file};
@@ -151,6 +152,25 @@ impl OfflineVolume {
             Kind::Tombstone => entry.is_tombstone() && entry.offset == offset,
             Kind::Abort => false,
         })
+    }
+
+    /// What a record says of itself, and its data: every byte checked.
+    pub fn read(&self, record: &Current) -> io::Result<Result<(Meta, Vec<u8>), FormatError>> {
+        let Current { offset, header } = record;
+        let len = usize::try_from(header.record_bytes()).unwrap_or(usize::MAX);
+        let bytes = match read_exact_at(&*self.file, len, offset.bytes()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(Err(FormatError::Short { what: "needle" }));
+            }
+            Err(error) => return Err(error),
+        };
+        let whole = || {
+            let body = Body::parse(header, &bytes)?;
+            body.verify()?;
+            Ok((Meta::from_bytes(body.meta)?, body.data.to_vec()))
+        };
+        Ok(whole())
     }
 
     /// What a record says of itself, checked, without reading its data.

@@ -1,5 +1,6 @@
 //! Volume files and data directories without their server. Only what says so changes them.
 
+pub mod archive;
 pub mod disk;
 mod dump;
 pub mod fix;

@@ -140,6 +140,18 @@ fn seen(server: &Server) -> (String, Vec<(BTreeMap<String, String>, Vec<u8>)>) {
     (listing, NAMES.iter().map(|name| get(server, &format!("photos/{name}"))).collect())
 }
 
+/// Compares one by one: what differs is told in a line.
+fn assert_same(server: &Server, before: &(String, Vec<(BTreeMap<String, String>, Vec<u8>)>)) {
+    let now = seen(server);
+    assert_eq!(now.0, before.0);
+    for ((name, now), before) in NAMES.iter().zip(&now.1).zip(&before.1) {
+        assert_eq!(now.0, before.0, "{name}");
+        // An error tells the request it answers.
+        let is_object = now.0["status"].contains("200");
+        assert!(!is_object || now.1 == before.1, "{name} has other bytes");
+    }
+}
+
 fn rebuild(home: &Home, more: &[&str]) -> Ran {
     let data = home.path("data");
     run(["names", "rebuild", "--json", "--data", data.to_str().unwrap()].iter().chain(more))
@@ -153,7 +165,10 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             found.extend(tree(&path));
             found.insert(path, Vec::new());
         } else {
-            found.insert(path.clone(), fs::read(&path).unwrap());
+            let content = fs::read(&path).unwrap();
+            // A lock tells who was the last to hold it.
+            let is_lock = path.file_name().unwrap() == "LOCK";
+            found.insert(path, if is_lock { Vec::new() } else { content });
         }
     }
     found
@@ -184,12 +199,12 @@ fn a_lost_name_database_is_rebuilt_from_the_volumes() {
     assert_eq!(tree(&home.path("data")), untouched, "a dry run changes nothing");
     let mut done = rebuild(&home, &["--apply"]).json();
     assert_eq!(done["applied"], true);
-    assert_eq!((&done["names"], &done["removed_names"]), (&49.into(), &2.into()));
+    assert_eq!((&done["names"], &done["removed_names"]), (&48.into(), &2.into()));
     done["applied"] = false.into();
     assert_eq!(done, planned);
 
     let server = home.start();
-    assert_eq!(seen(&server), before);
+    assert_same(&server, &before);
     assert_eq!(put(&server, "photos/small", "", b"changed", Length::Announced), 200);
 }
 
@@ -209,12 +224,12 @@ fn a_killed_server_and_a_lost_data_folder_leave_every_acknowledged_object() {
     assert!(!home.path("data").exists(), "a dry run changes nothing");
     assert_eq!(planned["map"]["buckets"][0], "photos");
     let done = rebuild(&home, &["--apply", disk[0], disk[1]]).json();
-    assert_eq!((&done["map"]["new_map"], &done["names"]), (&true.into(), &49.into()));
+    assert_eq!((&done["map"]["new_map"], &done["names"]), (&true.into(), &48.into()));
     fs::rename(&elsewhere, home.path("data/disk")).unwrap();
     let server = home.start();
-    assert_eq!(get(&server, "photos/small").0["status"], "HTTP/1.1 403 Forbidden");
+    assert_eq!(get(&server, "photos/small").0["status"], "HTTP/1.1 401 Unauthorized");
     server.run(["bucket", "set", "photos", "--read", "public", "--write", "public"]).ok();
-    assert_eq!(seen(&server), before);
+    assert_same(&server, &before);
     assert_eq!(put(&server, "photos/more", "", b"more", Length::Announced), 201);
 }
 
@@ -308,7 +323,155 @@ fn a_volume_without_index_and_superblock_is_fixed() {
     fix(&["--apply", folder.to_str().unwrap()]).ok();
     assert_eq!(disk(&home, &["check", "--deep"]).code, 0);
     let server = home.start();
-    assert_eq!(seen(&server), before);
+    assert_same(&server, &before);
     fix(&["/nowhere/0000000001.vol"]).failed(3);
     fix(&["/etc/hostname"]).failed(2);
+}
+
+fn import(tar: &Path, into: &Path, more: &[&str]) -> Ran {
+    let args =
+        ["volume", "import", "--json", tar.to_str().unwrap(), "--into", into.to_str().unwrap()];
+    run(args.iter().chain(more))
+}
+
+fn good_needles(path: &Path) -> (Value, Value) {
+    let report = run(["volume", "verify", "--json", "--file", path.to_str().unwrap()]).json();
+    (report["good_needles"].clone(), report["good_bytes"].clone())
+}
+
+#[test]
+fn a_volume_is_exported_and_imported_again_with_the_same_digest() {
+    let server = home().start();
+    fill(&server);
+    let hostile =
+        ["photos/..%2F..%2Fetc", "photos/%2Fabsolute", "photos/nul%00", "photos/line%0Afeed"];
+    for path in hostile {
+        assert_eq!(put(&server, path, "", path.as_bytes(), Length::Announced), 201, "{path}");
+    }
+    let before = seen(&server);
+    let digests = |server: &Server| {
+        let listed = server.run(["volume", "list", "--json"]).json();
+        [0, 1].map(|at| (listed[at]["digest"].clone(), listed[at]["tombstones"].clone()))
+    };
+    let digests_before = digests(&server);
+    let (_, home) = server.stop();
+
+    let tars = [1, 2].map(|volume| {
+        let (path, tar) = (Server::volume_file(&home, volume), home.path(&format!("{volume}.tar")));
+        let to = ["--output", tar.to_str().unwrap()];
+        let end =
+            run(["volume", "export", "--json", path.to_str().unwrap()].iter().chain(&to)).json();
+        assert_eq!(end["digest"], digests_before[volume as usize - 1].0);
+        let piped = run(["volume", "export", path.to_str().unwrap()]);
+        assert_eq!((piped.code, piped.stdout), (0, fs::read(&tar).unwrap()));
+        tar
+    });
+
+    // Any tar unpacks it, and nothing lands outside of the folder.
+    let unpacked = home.path("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    for tar in &tars {
+        let done =
+            std::process::Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(&unpacked).output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    assert_eq!(fs::read(unpacked.join("photos/small")).unwrap(), b"hello");
+    assert_eq!(fs::read(unpacked.join("photos/over")).unwrap(), b"new");
+    let parts = [0, 1]
+        .map(|at| fs::read(unpacked.join(format!("photos/two needles.part-00000{at}"))).unwrap());
+    assert!(parts.concat() == bytes(16 * MIB, 3));
+    assert_eq!(fs::read_dir(unpacked.join(".hayrick/needles")).unwrap().count(), hostile.len());
+
+    let disk = home.path("data/disk");
+    let good = [1, 2].map(|volume| good_needles(&Server::volume_file(&home, volume)));
+    assert!(import(&tars[0], &disk, &["--apply"]).failed(1).contains("there already"));
+    for entry in fs::read_dir(&disk).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| ["vol", "idx", "scrub"].iter().any(|e| extension == *e))
+        {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let untouched = tree(&disk);
+    for tar in &tars {
+        assert_eq!(import(tar, &disk, &[]).json()["applied"], false);
+    }
+    assert_eq!(tree(&disk), untouched, "a dry run changes nothing");
+    for tar in &tars {
+        assert_eq!(import(tar, &disk, &["--apply"]).json()["applied"], true);
+    }
+    assert_eq!([1, 2].map(|volume| good_needles(&Server::volume_file(&home, volume))), good);
+    fs::remove_dir_all(home.path("data/directory/names")).unwrap();
+    rebuild(&home, &["--apply"]).ok();
+    let server = home.start();
+    assert_eq!(digests(&server), digests_before);
+    assert_same(&server, &before);
+}
+
+#[test]
+fn damaged_needles_are_left_out_of_an_export_and_told() {
+    let server = Server::start();
+    fill(&server);
+    let (_, home) = server.stop();
+    let path = Server::volume_file(&home, 1);
+    let whole = good_needles(&path).0.as_u64().unwrap();
+    let mut volume = fs::read(&path).unwrap();
+    volume[4096 + 52 + 2] ^= 1;
+    fs::write(&path, volume).unwrap();
+    let tar = home.path("1.tar");
+    let told =
+        run(["volume", "export", "--json", "-o", tar.to_str().unwrap(), path.to_str().unwrap()]);
+    let end: Value = serde_json::from_slice(&told.stdout).unwrap();
+    told.failed(4);
+    assert_eq!((&end["damaged"], end["needles"].as_u64()), (&1.into(), Some(whole - 1)));
+    run(["volume", "export", "/nowhere.vol"]).failed(3);
+    run(["volume", "export", "/etc/hostname"]).failed(4);
+}
+
+#[test]
+fn a_bad_tar_is_refused_and_leaves_nothing() {
+    let server = Server::start();
+    fill(&server);
+    let (_, home) = server.stop();
+    let path = Server::volume_file(&home, 1);
+    let tar = home.path("1.tar");
+    run(["volume", "export", path.to_str().unwrap(), "-o", tar.to_str().unwrap()]).ok();
+    let good = fs::read(&tar).unwrap();
+    let into = home.path("into");
+    fs::create_dir(&into).unwrap();
+    let flipped = {
+        let at =
+            good.windows(5).position(|window| window == b"hello" || window == &bytes(5, 4)[..]);
+        let mut bad = good.clone();
+        bad[at.unwrap_or(good.len() / 2 / 512 * 512)] ^= 1;
+        bad
+    };
+    let mut huge = tar::Header::new_ustar();
+    huge.set_entry_type(tar::EntryType::XHeader);
+    huge.set_size(1 << 33);
+    huge.set_cksum();
+    let mut link = tar::Header::new_ustar();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    link.set_cksum();
+    let cases: [(&str, Vec<u8>); 7] = [
+        ("empty", Vec::new()),
+        ("no tar", vec![7; 5000]),
+        ("cut short", good[..good.len() / 2].to_vec()),
+        ("without its end", good[..good.len() - 4096].to_vec()),
+        ("flipped", flipped),
+        ("huge", huge.as_bytes().to_vec()),
+        ("a link", link.as_bytes().to_vec()),
+    ];
+    for (what, bytes) in cases {
+        fs::write(&tar, bytes).unwrap();
+        let told = import(&tar, &into, &["--apply"]);
+        assert!(told.code == 4, "{what}: {told:?}");
+        assert_eq!(fs::read_dir(&into).unwrap().count(), 0, "{what} leaves nothing");
+    }
+    import(&home.path("missing.tar"), &into, &[]).failed(3);
+    import(&tar, &home.path("nowhere"), &[]).failed(3);
 }

@@ -190,7 +190,10 @@ impl Server {
     pub fn kill(mut self) -> Home {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        std::mem::replace(&mut self.home, Home::new())
+        let home = std::mem::replace(&mut self.home, Home::new());
+        // It tells of a server that is gone.
+        std::fs::remove_file(home.path("ready.json")).unwrap();
+        home
     }
 
     /// A volume file of the default disk.
