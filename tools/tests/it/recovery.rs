@@ -42,7 +42,11 @@ fn send(server: &Server, head: &str, path: &str, body: &[u8], length: Length) ->
 
 /// Uploads and gives the status.
 fn put(server: &Server, path: &str, head: &str, body: &[u8], length: Length) -> u16 {
-    let mut stream = send(server, head, path, body, length);
+    finish(send(server, head, path, body, length), length)
+}
+
+/// Ends an upload and gives the status.
+fn finish(mut stream: TcpStream, length: Length) -> u16 {
     if length == Length::Unknown {
         stream.write_all(b"0\r\n\r\n").unwrap();
     }
@@ -109,6 +113,13 @@ fn fill(server: &Server) {
     ok(put(server, "photos/back", "", b"after", announced));
     ok(put(server, "photos/kept", "", b"the first", announced));
     assert_eq!(put(server, "photos/kept", "If-None-Match: *\r\n", b"refused", announced), 412);
+    // Begun before the name was stored and removed, and acknowledged after that. More is sent
+    // than sockets hold, so it has begun.
+    let slow = send(server, "", "photos/slow", &bytes(20 * MIB, 6), Length::Unknown);
+    ok(put(server, "photos/slow", "", b"quick", announced));
+    assert_eq!(http("DELETE", &format!("{}/photos/slow", server.public), &[]).0, 204);
+    ok(finish(slow, Length::Unknown));
+    assert!(get(server, "photos/slow").1 == bytes(20 * MIB, 6));
     for number in 0..40 {
         ok(put(
             server,
@@ -120,7 +131,7 @@ fn fill(server: &Server) {
     }
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "small",
     "empty",
     "large",
@@ -132,6 +143,7 @@ const NAMES: [&str; 11] = [
     "back",
     "kept",
     "many/039",
+    "slow",
 ];
 
 /// All that can be seen through the door.
@@ -199,7 +211,7 @@ fn a_lost_name_database_is_rebuilt_from_the_volumes() {
     assert_eq!(tree(&home.path("data")), untouched, "a dry run changes nothing");
     let mut done = rebuild(&home, &["--apply"]).json();
     assert_eq!(done["applied"], true);
-    assert_eq!((&done["names"], &done["removed_names"]), (&48.into(), &2.into()));
+    assert_eq!((&done["names"], &done["removed_names"]), (&49.into(), &2.into()));
     done["applied"] = false.into();
     assert_eq!(done, planned);
 
@@ -224,7 +236,7 @@ fn a_killed_server_and_a_lost_data_folder_leave_every_acknowledged_object() {
     assert!(!home.path("data").exists(), "a dry run changes nothing");
     assert_eq!(planned["map"]["buckets"][0], "photos");
     let done = rebuild(&home, &["--apply", disk[0], disk[1]]).json();
-    assert_eq!((&done["map"]["new_map"], &done["names"]), (&true.into(), &48.into()));
+    assert_eq!((&done["map"]["new_map"], &done["names"]), (&true.into(), &49.into()));
     fs::rename(&elsewhere, home.path("data/disk")).unwrap();
     let server = home.start();
     assert_eq!(get(&server, "photos/small").0["status"], "HTTP/1.1 401 Unauthorized");
