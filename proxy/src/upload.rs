@@ -144,13 +144,13 @@ impl Upload<'_> {
         while let Some((data, memory)) = next {
             // An object that fits into one needle is no chunk of anything.
             let alone = index == 0 && chunks.ended;
-            let chunk = match chunks.ended {
-                // The last one says that the upload was whole: names are rebuilt from that.
-                true => Chunk { index, count: index + 1, object_size: chunks.size_bytes },
-                false => {
-                    Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) }
-                }
+            // The last one says that the upload was whole: names are rebuilt from that.
+            let (count, object_size) = if chunks.ended {
+                (index + 1, chunks.size_bytes)
+            } else {
+                (0, self.object.size_bytes.unwrap_or(0))
             };
+            let chunk = Chunk { index, count, object_size };
             let placing = async {
                 let meta = self.meta((!alone).then_some(chunk));
                 let placed = self.place(data, meta).await;

@@ -55,7 +55,7 @@ struct Disk {
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
     cluster: Option<String>,
-    disk: Option<String>,
+    id: Option<String>,
     volumes: Vec<VolumeId>,
     total_bytes: u64,
     free_bytes: u64,
@@ -127,7 +127,7 @@ impl Disk {
             state: State::Unusable,
             problem: None,
             cluster: None,
-            disk: None,
+            id: None,
             volumes: Vec::new(),
             total_bytes: 0,
             free_bytes: 0,
@@ -141,7 +141,7 @@ impl Disk {
                     (false, None) => State::New,
                 };
                 disk.cluster = dir.identity.map(|(cluster, _)| cluster.to_string());
-                disk.disk = dir.identity.map(|(_, disk)| disk.to_string());
+                disk.id = dir.identity.map(|(_, id)| id.to_string());
                 disk.volumes = dir.volumes();
                 (disk.total_bytes, disk.free_bytes) = (dir.space.total_bytes, dir.space.free_bytes);
             }
@@ -182,7 +182,7 @@ fn disk_table(disks: &[Disk]) -> String {
                 size(disk.total_bytes),
                 size(disk.free_bytes),
                 text(&disk.cluster),
-                text(&disk.disk),
+                text(&disk.id),
             ]
         }),
     )
@@ -286,8 +286,8 @@ impl Report {
         });
         let mut text = table(&columns, rows);
         for stray in &self.strays {
-            text +=
-                &format!("\nbelongs to no volume here: {}", one_line(&stray.display().to_string()));
+            text.push_str("\nbelongs to no volume here: ");
+            text.push_str(&one_line(&stray.display().to_string()));
         }
         text
     }

@@ -37,7 +37,7 @@ pub struct FixArgs {
 }
 
 #[derive(Debug, Serialize)]
-struct Fixed {
+struct Mended {
     volume: VolumeId,
     fixed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub async fn run(args: FixArgs, output: Output) -> Result<(), Failure> {
     let work = move |_: &Progress| fix_all(&path, apply);
     let all = watch(label, work).await?;
     output.answer(&all, |all| for_people(all))?;
-    if !apply && all.iter().any(Fixed::wants_fix) {
+    if !apply && all.iter().any(Mended::wants_fix) {
         output.note("nothing was changed: add --apply to do it");
     }
     match all.iter().filter(|fixed| fixed.is_ill()).count() {
@@ -64,7 +64,7 @@ pub async fn run(args: FixArgs, output: Output) -> Result<(), Failure> {
     }
 }
 
-fn fix_all(path: &Path, apply: bool) -> Result<Vec<Fixed>, Failure> {
+fn fix_all(path: &Path, apply: bool) -> Result<Vec<Mended>, Failure> {
     let (folder, only) = if path.is_dir() { (path, None) } else { split(path)? };
     let dir = take_dir(folder)?;
     let mut volumes = dir.volumes();
@@ -73,7 +73,7 @@ fn fix_all(path: &Path, apply: bool) -> Result<Vec<Fixed>, Failure> {
         return Err(Failure::new(Exit::NotFound, format!("no volume file at {}", path.display())));
     }
     let cluster = dir.identity.map(|(cluster, _)| cluster);
-    let diagnosed = volumes.into_iter().map(|id| Fixed::of(&dir, id)).collect();
+    let diagnosed = volumes.into_iter().map(|id| Mended::of(&dir, id)).collect();
     if !apply {
         return Ok(diagnosed);
     }
@@ -101,7 +101,7 @@ fn split(path: &Path) -> Result<(&Path, Option<VolumeId>), Failure> {
     Ok((folder.unwrap_or(Path::new(".")), Some(id)))
 }
 
-impl Fixed {
+impl Mended {
     fn of(dir: &OfflineDir, id: VolumeId) -> Self {
         let cluster = dir.identity.map(|(cluster, _)| cluster);
         let (diagnosis, problem) = match diagnose(&OsDisk::new(&dir.path), id, cluster) {
@@ -154,7 +154,7 @@ impl Fixed {
     }
 }
 
-fn for_people(all: &[Fixed]) -> String {
+fn for_people(all: &[Mended]) -> String {
     let columns = [
         Column::Right("VOLUME"),
         Column::Right("FILE"),

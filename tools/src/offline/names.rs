@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use hayrick_directory::BucketName;
 use hayrick_directory::rebuild::{Plan, Rebuild, RebuildError, Summary};
 use hayrick_store::VolumeId;
 use hayrick_store::disk::offline::OfflineDir;
@@ -139,7 +140,6 @@ impl Drop for Folder {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
 fn failed(error: RebuildError) -> Failure {
     match error {
         RebuildError::Volume(VerifyError::Cancelled) => Failure::interrupted(),
@@ -183,22 +183,25 @@ impl Answer {
         };
         told("volumes missing", list(&self.missing_volumes));
         told("volumes put on the map", list(&map.volumes));
-        let buckets: Vec<&str> = map.buckets.iter().map(|bucket| bucket.as_str()).collect();
+        let buckets: Vec<&str> = map.buckets.iter().map(BucketName::as_str).collect();
         told("buckets made again, private", buckets.join(", "));
         if let Some(old) = &summary.old_names {
             told("old database kept as", one_line(&old.display().to_string()));
         }
         let mut text = facts(rows);
         for Unreadable { path, reason } in &self.unreadable {
-            text += &format!("\nnot readable: {}: {reason}", one_line(&path.display().to_string()));
+            let path = one_line(&path.display().to_string());
+            text = format!("{text}\nnot readable: {path}: {reason}");
         }
         if map.new_map {
             text += "\n\nThere was no cluster.json: access rules and keys of all buckets are lost.";
         }
-        text + match self.applied {
-            true => "\n\nThe names are in place. Start the server.",
-            false => "\n\nNothing was changed.",
-        }
+        let standing = if self.applied {
+            "The names are in place. Start the server."
+        } else {
+            "Nothing was changed."
+        };
+        text + "\n\n" + standing
     }
 
     fn judge(&self, partial: bool, output: Output) -> Result<(), Failure> {

@@ -55,6 +55,7 @@ pub fn take_dir(path: &Path) -> Result<OfflineDir, Failure> {
 }
 
 /// A data directory that cannot be looked at.
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
 pub fn no_dir(error: DataDirError) -> Failure {
     let exit = match &error {
         DataDirError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {

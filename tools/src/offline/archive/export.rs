@@ -126,9 +126,11 @@ impl<W: Write> Writer<W> {
             Ok(Ok(whole)) => whole,
             // It still deletes.
             Ok(Err(_)) if header.kind == Kind::Tombstone => Default::default(),
-            Ok(Err(_)) => return self.leave_out(),
-            Err(error) if is_device_error(&error) => return self.leave_out(),
-            Err(error) => return Err(unread(path, &error.into())),
+            Err(error) if !is_device_error(&error) => return Err(unread(path, &error.into())),
+            Ok(Err(_)) | Err(_) => {
+                self.end.damaged += 1;
+                return Ok(());
+            }
         };
         let told = Told::of(header, meta);
         if header.kind == Kind::Data {
@@ -139,11 +141,6 @@ impl<W: Write> Writer<W> {
             self.end.tombstones += 1;
         }
         self.member(&told, &data, header.appended_ns / 1_000_000_000).map_err(unwritten)
-    }
-
-    fn leave_out(&mut self) -> Result<(), Failure> {
-        self.end.damaged += 1;
-        Ok(())
     }
 
     fn member(&mut self, told: &Told, data: &[u8], modified_s: u64) -> io::Result<()> {
@@ -162,14 +159,13 @@ impl<W: Write> Writer<W> {
     }
 
     fn json(&mut self, path: &str, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let write = || {
+        let mut write = || {
             let text = serde_json::to_vec_pretty(value)?;
             let mut header = header(text.len(), 0);
             header.set_path(path)?;
             header.set_cksum();
             self.tar.append(&header, &*text)
         };
-        let mut write = write;
         write().map_err(unwritten)
     }
 
