@@ -146,14 +146,17 @@ const NAMES: [&str; 12] = [
     "slow",
 ];
 
+/// The listing, and head and body of each of [`NAMES`].
+type Seen = (String, Vec<(BTreeMap<String, String>, Vec<u8>)>);
+
 /// All that can be seen through the door.
-fn seen(server: &Server) -> (String, Vec<(BTreeMap<String, String>, Vec<u8>)>) {
+fn seen(server: &Server) -> Seen {
     let listing = server.run(["ls", "photos", "--json"]).ok();
     (listing, NAMES.iter().map(|name| get(server, &format!("photos/{name}"))).collect())
 }
 
 /// Compares one by one: what differs is told in a line.
-fn assert_same(server: &Server, before: &(String, Vec<(BTreeMap<String, String>, Vec<u8>)>)) {
+fn assert_same(server: &Server, before: &Seen) {
     let now = seen(server);
     assert_eq!(now.0, before.0);
     for ((name, now), before) in NAMES.iter().zip(&now.1).zip(&before.1) {
