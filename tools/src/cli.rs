@@ -16,6 +16,8 @@ use crate::door::put::PutArgs;
 use crate::door::rm::RmArgs;
 use crate::door::sign::SignArgs;
 use crate::door::stat::StatArgs;
+use crate::offline::disk::DiskCommand;
+use crate::offline::names::NamesCommand;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -65,6 +67,12 @@ pub enum Command {
     /// Look after the scrub, which verifies every byte again and again
     #[command(subcommand)]
     Scrub(ScrubCommand),
+    /// Look at data directories without their server
+    #[command(subcommand)]
+    Disk(DiskCommand),
+    /// Look after the name database without its server
+    #[command(subcommand)]
+    Names(NamesCommand),
     /// Make, show, change and remove buckets
     #[command(subcommand)]
     Bucket(BucketCommand),

@@ -81,6 +81,11 @@ impl Output {
         written(io::stdout().lock().write_all(bytes))
     }
 
+    /// Standard output itself, for answers that are streams of bytes.
+    pub fn stdout(self) -> io::StdoutLock<'static> {
+        io::stdout().lock()
+    }
+
     /// Makes sure that everything has left.
     pub fn flush(self) -> Result<(), Failure> {
         written(io::stdout().lock().flush())

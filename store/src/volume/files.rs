@@ -65,6 +65,16 @@ pub fn is_leftover(name: &str, id: VolumeId, generation: u64) -> bool {
     }
 }
 
+/// Whether `name` is a file of volume `id`.
+pub fn is_of(name: &str, id: VolumeId) -> bool {
+    name.strip_prefix(&format!("{:010}.", id.get())).is_some_and(|kind| {
+        let whole = kind.strip_suffix(".tmp").unwrap_or(kind);
+        let whole_name = name.strip_suffix(".tmp").unwrap_or(name);
+        matches!(whole, "vol" | "compact" | "readonly" | "scrub")
+            || parse_index(whole_name, id).is_some()
+    })
+}
+
 /// The volume that `name` is the volume file of.
 pub fn parse_volume(name: &str) -> Option<VolumeId> {
     let digits = name.strip_suffix(VOLUME)?;

@@ -97,7 +97,11 @@ fn check_owner(superblock: &Superblock, cluster: Uuid, id: VolumeId) -> Result<(
 }
 
 /// The head of the index file that belongs to `file`, if there is one.
-fn by_index_files(disk: &dyn Disk, file: &dyn File, id: VolumeId) -> io::Result<Option<IndexHead>> {
+pub(super) fn by_index_files(
+    disk: &dyn Disk,
+    file: &dyn File,
+    id: VolumeId,
+) -> io::Result<Option<IndexHead>> {
     for name in disk.list()? {
         let Some(generation) = files::parse_index(&name, id) else { continue };
         // One that cannot be read proves nothing, and another one may.

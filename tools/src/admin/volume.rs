@@ -13,6 +13,9 @@ use serde_json::json;
 use super::{Admin, AdminArgs, job};
 use crate::failure::{Exit, Failure};
 use crate::offline;
+use crate::offline::archive::export::{self, ExportArgs};
+use crate::offline::archive::import::{self, ImportArgs};
+use crate::offline::fix::FixArgs;
 use crate::output::{Column, Output, facts, one_line, table};
 use crate::units::{self, count, percent, size};
 
@@ -32,6 +35,12 @@ pub enum VolumeCommand {
     Verify(VerifyArgs),
     /// List the records of a volume file, damaged ones too
     Dump(DumpArgs),
+    /// Write a volume file as a tar, objects and all that is known of them
+    Export(ExportArgs),
+    /// Make a volume file again from such a tar
+    Import(ImportArgs),
+    /// Bring the files of volumes into order without a server
+    Fix(FixArgs),
     /// Take no new needles until `set-writable`
     SetReadonly(OneArgs),
     /// Take new needles again
@@ -126,6 +135,9 @@ pub async fn run(command: VolumeCommand, output: Output) -> Result<(), Failure> 
         VolumeCommand::Compact(args) => compact(&args, output).await,
         VolumeCommand::Verify(args) => verify(args, output).await,
         VolumeCommand::Dump(args) => dump(args, output).await,
+        VolumeCommand::Export(args) => export::run(args, output).await,
+        VolumeCommand::Import(args) => import::run(args, output).await,
+        VolumeCommand::Fix(args) => offline::fix::run(args, output).await,
         VolumeCommand::SetReadonly(args) => set_read_only(&args, true, output).await,
         VolumeCommand::SetWritable(args) => set_read_only(&args, false, output).await,
         VolumeCommand::Jobs(args) => jobs(&args, output).await,

@@ -1,60 +1,25 @@
 //! `hayrick volume verify`, on a file and of a running server alike.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use hayrick_store::storage::File;
-use hayrick_store::storage::os::open_read_only;
-use hayrick_store::volume::{self, VerifyError, VerifyReport, files, read_superblock, verify_file};
-use tokio::time::sleep;
+use hayrick_store::volume::{OfflineVolume, VerifyError, VerifyReport};
 
 use super::open;
+use super::place::watch;
 use crate::damage::{self, Damage};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use crate::progress::Progress;
 use crate::units::{count, size};
-
-const POLL: Duration = Duration::from_millis(100);
 
 /// Reads every byte of a volume file that no server has open. Ctrl-C stops it.
 pub async fn verify(path: PathBuf) -> Result<VerifyReport, Failure> {
-    let file = open(&path)?;
-    let steps = volume::Progress::default();
-    let shown = Progress::new(format!("verify of {}", path.display()));
-    let work = tokio::task::spawn_blocking({
-        let (steps, path) = (steps.clone(), path.clone());
-        move || {
-            let index = index_beside(&path, &*file);
-            verify_file(&*file, index.as_deref(), &steps)
-        }
-    });
-    let follow = async {
-        loop {
-            let (done, total) = steps.bytes();
-            shown.set(done, total);
-            sleep(POLL).await;
-        }
-    };
-    let report = tokio::select! {
-        report = work => report,
-        () = follow => return Err(Failure::failed("the verification got lost")),
-        _ = tokio::signal::ctrl_c() => {
-            steps.cancel();
-            return Err(Failure::interrupted());
-        }
-    };
-    shown.clear();
-    let report = report.map_err(|error| Failure::failed(format!("verify died: {error}")))?;
-    report.map_err(|error| refused(&error, &path))
-}
-
-/// The index file of the volume file, where it lies beside it as a store leaves it.
-fn index_beside(path: &Path, file: &dyn File) -> Option<Arc<dyn File>> {
-    let superblock = read_superblock(file).ok()?;
-    let name = files::index(superblock.volume, superblock.generation);
-    open_read_only(&path.with_file_name(name)).ok()
+    // A file that is not there is told as that.
+    drop(open(&path)?);
+    let label = format!("verify of {}", path.display());
+    watch(label, move |steps| {
+        OfflineVolume::verify_path(&path, steps).map_err(|error| refused(&error, &path))
+    })
+    .await
 }
 
 fn refused(error: &VerifyError, path: &Path) -> Failure {

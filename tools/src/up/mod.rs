@@ -20,7 +20,9 @@ use crate::config::{HayrickConfig, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 
-use folder::DataFolder;
+pub(crate) use folder::DataFolder;
+pub(crate) use node::STORE_ID;
+
 use greeting::Greeting;
 use listeners::{Addresses, Listeners, Sockets};
 use node::Node;
