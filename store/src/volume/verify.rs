@@ -267,25 +267,50 @@ impl VerifyReport {
     }
 }
 
-/// A stretch without readable headers: the index may still know which needles it held.
+/// A stretch without readable headers: the index may still know which needles it held. Of what
+/// lies behind the end of its file it knows only what could be read, so there the rest of the
+/// stretch is named too, without a key.
 pub(super) fn lost_in(
     damage: &Range<u64>,
     (recent, sealed): (Vec<(Key, Entry)>, Sealed),
 ) -> Vec<Damaged> {
     let reason = FormatError::Checksum { what: "needle header" }.to_string();
+    let covered_end = sealed.covered_end().bytes();
     let entries = index::merge(recent, sealed).filter(|(_, entry)| !entry.is_tombstone());
-    let lost = entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes()));
-    let lost = lost.map(|(key, entry)| Damaged {
+    let known = entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes()));
+    let known = known.map(|(key, entry)| Damaged {
         offset: entry.offset.bytes(),
         size_bytes: entry.record_bytes(),
         key: Some(key),
         reason: reason.clone(),
     });
-    let mut lost: Vec<_> = lost.collect();
+    let mut lost: Vec<_> = known.collect();
     lost.sort_unstable_by_key(|damaged| damaged.offset);
-    if lost.is_empty() {
-        let size_bytes = damage.end - damage.start;
-        lost.push(Damaged { offset: damage.start, size_bytes, key: None, reason });
-    }
+    let unknown_from = if lost.is_empty() { 0 } else { covered_end };
+    let unknown = unknown_from.max(damage.start)..damage.end;
+    let gaps = gaps(&unknown, &lost).into_iter().map(|gap| Damaged {
+        offset: gap.start,
+        size_bytes: gap.end - gap.start,
+        key: None,
+        reason: reason.clone(),
+    });
+    let gaps: Vec<_> = gaps.collect();
+    lost.extend(gaps);
+    lost.sort_unstable_by_key(|damaged| damaged.offset);
     lost
+}
+
+/// The parts of `range` in which none of `damaged` lies, which come by offset.
+fn gaps(range: &Range<u64>, damaged: &[Damaged]) -> Vec<Range<u64>> {
+    let mut start = range.start;
+    let mut gaps = Vec::new();
+    for Damaged { offset, size_bytes, .. } in damaged {
+        if start < *offset {
+            gaps.push(start..*offset);
+        }
+        start = start.max(offset + size_bytes);
+    }
+    gaps.push(start..range.end);
+    gaps.retain(|gap| !gap.is_empty());
+    gaps
 }

@@ -1,6 +1,7 @@
 //! Bytes that changed on disk.
 
 use super::*;
+use crate::format::NeedleOffset;
 use crate::format::superblock::Superblock;
 
 #[test]
@@ -174,4 +175,70 @@ fn a_newer_version_is_refused_and_not_taken_for_rot() {
     disk.put(&files::volume(id()), bytes.clone());
     assert!(matches!(open_with(&disk, options()), Err(OpenError::Format(_))));
     assert_eq!(disk.bytes(&files::volume(id())).unwrap(), bytes);
+}
+
+#[test]
+fn a_record_that_seems_to_lie_within_another_never_comes_and_goes() {
+    use crate::format::checksum::Trailer;
+    use crate::format::needle::{BatchPlace, Kind, NeedleHeader};
+    let (disk, volume) = new_volume();
+    put(&volume, &[1]).unwrap();
+    let superblock = volume.shared.live.read().superblock.clone();
+    drop(volume);
+    // The header of a large record, and within its reach the tombstone of another key.
+    let name = files::volume(id());
+    let mut bytes = disk.bytes(&name).unwrap();
+    for (kind, key, data_size) in [(Kind::Data, 5, 300), (Kind::Tombstone, 1, 0)] {
+        let offset = NeedleOffset::from_bytes(bytes.len() as u64).unwrap();
+        let header = NeedleHeader {
+            kind,
+            key: Key::new(key),
+            cookie: cookie(key),
+            data_size,
+            meta_size: 0,
+            body_crc: crc32fast::hash(Trailer::of(&[], &[]).as_bytes()),
+            appended_ns: 1,
+            synced_end: offset,
+            batch: BatchPlace::ALONE,
+        };
+        bytes.extend_from_slice(&header.to_bytes(superblock.salt(), offset));
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+    }
+    disk.put(&name, bytes);
+    let volume = open(&disk);
+    assert_has(&volume, 1);
+    put(&volume, &[2, 3]).unwrap();
+    let before = volume.stats().totals;
+    drop(volume);
+    let volume = open(&disk);
+    assert_eq!(volume.stats().totals, before);
+    [1, 2, 3].into_iter().for_each(|key| assert_has(&volume, key));
+}
+
+#[test]
+fn damage_across_the_end_of_the_index_is_named_on_both_sides() {
+    let (disk, volume) = new_volume();
+    for key in 1..=5 {
+        put(&volume, &[key]).unwrap();
+    }
+    volume.close().unwrap();
+    let volume = open(&disk);
+    for key in 6..=9 {
+        put(&volume, &[key]).unwrap();
+    }
+    let offset = |key| volume.shared.locate(Key::new(key)).unwrap().entry.offset.bytes();
+    let (start, known_end, end) = (offset(4), offset(6), offset(9));
+    drop(volume);
+    let (name, index) = (files::volume(id()), files::index(id(), 1));
+    let mut bytes = disk.bytes(&name).unwrap();
+    let range = usize::try_from(start).unwrap()..usize::try_from(end).unwrap();
+    bytes[range].fill(0);
+    disk.put(&name, bytes);
+    let (file, index) = (disk.open(&name).unwrap(), disk.open(&index).unwrap());
+    let report = verify_file(&*file, Some(&*index), &Progress::default()).unwrap();
+    let named: Vec<_> =
+        report.damaged.iter().map(|lost| (lost.offset, lost.key.map(Key::get))).collect();
+    let fifth = named[1].0;
+    assert_eq!(named, [(start, Some(4)), (fifth, Some(5)), (known_end, None)]);
+    assert_eq!(report.damaged[2].size_bytes, end - known_end);
 }
