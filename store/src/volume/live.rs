@@ -27,6 +27,9 @@ pub(super) struct Shared {
     /// Held for the whole of a checkpoint or compaction, so that there is one at a time.
     pub upkeep: Mutex<()>,
     pub counters: Counters,
+    /// The device failed to read some of the file when it was opened: what the index does not
+    /// know may still be there.
+    pub index_has_gaps: bool,
     /// Locked before `live`, and for moments only.
     pub scrub: Mutex<ScrubState>,
 }
@@ -81,6 +84,18 @@ impl Shared {
         let live = self.live.read();
         let entry = live.index.get(key)?;
         Some(Located { file: Arc::clone(&live.file), salt: live.salt, entry })
+    }
+
+    /// The record of `key`, if it is live. A needle is only said to be missing where the whole
+    /// file could be looked at.
+    pub fn locate_live(&self, key: Key) -> Result<Located, StoreError> {
+        match self.locate(key) {
+            Some(located) if !located.entry.is_tombstone() => Ok(located),
+            None if self.index_has_gaps => {
+                Err(self.failed(&"the device failed to read some of it at the start".into()))
+            }
+            _ => Err(StoreError::NotFound),
+        }
     }
 
     /// Whether new needles are taken.

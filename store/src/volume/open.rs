@@ -169,7 +169,8 @@ impl Volume {
         recovered: Recovered,
         condition: Condition,
     ) -> Result<Self, OpenError> {
-        let Recovered { index, totals, end, last_append_ns, aborts, .. } = recovered;
+        let Recovered { index, totals, end, last_append_ns, aborts, met_device_error, .. } =
+            recovered;
         let salt = superblock.salt();
         let (commands, queue) = sync_channel(options.queue_len);
         let live = Live { file, superblock, salt, index, totals, end, last_append_ns };
@@ -182,6 +183,7 @@ impl Volume {
             condition: Mutex::new(condition),
             upkeep: Mutex::new(()),
             counters: super::live::Counters::default(),
+            index_has_gaps: met_device_error,
         });
         let mut writer = Writer::new(Arc::clone(&shared));
         if !aborts.is_empty()

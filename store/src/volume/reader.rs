@@ -64,8 +64,7 @@ impl StoredNeedle {
         cookie: Cookie,
         whole_read_bytes: u64,
     ) -> Result<Self, StoreError> {
-        let located = shared.locate(key).filter(|located| !located.entry.is_tombstone());
-        let located = located.ok_or(StoreError::NotFound)?;
+        let located = shared.locate_live(key)?;
         let offset = located.entry.offset;
         let foreground = &shared.options.pace.foreground;
         let read = foreground.time(Wait::Read, || read_record(&located, key, whole_read_bytes));
@@ -249,8 +248,7 @@ impl Shared {
 
     /// The header of a live needle; `Ok(None)` where it is damaged, an error where the disk fails.
     pub(super) fn header_of(&self, key: Key) -> Result<Option<NeedleHeader>, StoreError> {
-        let located = self.locate(key).filter(|located| !located.entry.is_tombstone());
-        let Located { file, salt, entry } = located.ok_or(StoreError::NotFound)?;
+        let Located { file, salt, entry } = self.locate_live(key)?;
         match read_header(&*file, salt, key, entry.offset, entry.record_bytes()) {
             Ok(header) => Ok(Some(header)),
             Err(ReadError::Format(_)) => Ok(None),

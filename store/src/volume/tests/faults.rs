@@ -55,6 +55,9 @@ fn a_bad_sector_costs_the_needles_on_it_and_nothing_else() {
         let volume = open(&disk);
         let readable = (1..=8).filter(|key| get(&volume, 41 * key).is_ok()).count();
         assert_eq!(readable, 7);
+        let missing =
+            (1..=8).any(|key| matches!(get(&volume, 41 * key), Err(StoreError::NotFound)));
+        assert!(!missing, "what the device has not given is unknown, not absent");
         assert!(disk.bytes(&name).unwrap().starts_with(&before), "an error never destroys");
     }
     disk.spoil(&name, 0..0);
