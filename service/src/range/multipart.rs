@@ -78,9 +78,8 @@ impl Multipart {
             Some(Part { head, range }) => Some(piece(head).chain(open(range).await?)),
             None => None,
         };
-        let others = stream::iter(parts).flat_map(move |part| {
-            piece(part.head).chain(open(part.range).try_flatten_stream())
-        });
+        let others = stream::iter(parts)
+            .flat_map(move |part| piece(part.head).chain(open(part.range).try_flatten_stream()));
         Ok(stream::iter(first).flatten().chain(others).chain(piece(self.tail)))
     }
 }
@@ -114,7 +113,8 @@ mod tests {
             let halves = [Bytes::from_static(left), Bytes::from_static(right)];
             ready(Ok::<_, Infallible>(stream::iter(halves.map(Ok))))
         };
-        let pieces: Vec<_> = multipart.into_stream(open).await.unwrap().map(Result::unwrap).collect().await;
+        let pieces: Vec<_> =
+            multipart.into_stream(open).await.unwrap().map(Result::unwrap).collect().await;
         String::from_utf8(pieces.concat()).unwrap()
     }
 

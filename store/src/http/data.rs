@@ -4,16 +4,21 @@
 //! |---|---|
 //! | `PUT /{vid}/{key}/{cookie}` | 201; the body is the data, `Content-Type` its type |
 //! | `POST /{vid}` | 201; the body is a [`super::batch`], stored whole or not at all |
+//! | `PUT /{vid}` | 201: an empty volume is there |
 //! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
 //! | `DELETE /{vid}/{key}/{cookie}` | 204 |
 //! | `GET /status` | [`crate::status::StoreStatus`] |
+//!
+//! A request that names another cluster ([`CLUSTER_HEADER`]) is refused with 421.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -25,7 +30,7 @@ use hayrick_service::conditional::{ETag, Validators};
 use hayrick_service::download::{Content, respond};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{api_error, batch};
+use super::{CLUSTER_HEADER, api_error, batch};
 use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::format::needle::MAX_DATA_BYTES;
@@ -56,9 +61,30 @@ pub fn router(store: Arc<Store>) -> Router {
     let server = Server { store, memory: Arc::new(Semaphore::new(units)) };
     Router::new()
         .route("/status", get(status))
-        .route("/{vid}", post(put_batch))
+        .route("/{vid}", post(put_batch).put(create_volume))
         .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
+        .layer(from_fn_with_state(Arc::clone(&server.store), check_cluster))
         .with_state(server)
+}
+
+/// An address may have been given to a store of another cluster since it was looked up.
+async fn check_cluster(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {
+    let asked = request.headers().get(CLUSTER_HEADER);
+    let ours = store.cluster();
+    if asked.is_some_and(|asked| asked != ours.to_string().as_str()) {
+        let message = format!("this store is part of cluster {ours}: look up its address again");
+        return ApiError::new(StatusCode::MISDIRECTED_REQUEST, "WrongCluster", message)
+            .into_response();
+    }
+    next.run(request).await
+}
+
+async fn create_volume(
+    State(server): State<Server>,
+    Path(volume): Path<VolumeId>,
+) -> Result<StatusCode, ApiError> {
+    server.store.create_volume(volume).await.map_err(api_error)?;
+    Ok(StatusCode::CREATED)
 }
 
 async fn status(State(server): State<Server>) -> Json<StoreStatus> {
@@ -135,9 +161,8 @@ async fn read(
     };
     let needle = found.map_err(api_error)?;
     let content = content(&needle)?;
-    Ok(respond(&method, &headers, content, move |range| {
-        needle.clone().stream(range).map(log_error)
-    }))
+    let open = move |range| ready(Ok(needle.clone().stream(range).map(log_error)));
+    respond(&method, &headers, content, open).await.map_err(api_error)
 }
 
 /// The head of the answer is gone by now, so this is where the error is handled.
