@@ -21,7 +21,7 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hayrick_benches::{Rounds, rng, scratch, settings};
 use hayrick_directory::{
-    Access, Coordinator, Directory, DirectoryConfig, HybridClock, LocalStores, Parts, SystemClock,
+    Access, Coordinator, Directory, DirectoryConfig, HybridClock, Parts, StorePool, SystemClock,
     open_files,
 };
 use hayrick_proxy::http::NEEDLE_HEADER;
@@ -79,7 +79,7 @@ impl Servers {
         let options = store_config.check().expect("a good configuration");
         let store = Store::open(coordinator.map().cluster_id, options).expect("an empty store");
         let id = "local".parse().expect("a store's id");
-        let stores = LocalStores::new([(id, Arc::clone(&store))]);
+        let stores = StorePool::new([(id, StoreHandle::Local(Arc::clone(&store)))]);
         let parts = Parts {
             coordinator: Arc::new(coordinator),
             names: Arc::new(names),

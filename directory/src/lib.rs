@@ -33,9 +33,9 @@ mod garbage;
 mod grow;
 pub mod http;
 mod keys;
-mod local;
 mod names;
 mod placement;
+mod pool;
 mod stores;
 #[cfg(test)]
 mod testing;
@@ -50,10 +50,10 @@ pub use coordinator::{
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
-pub use local::LocalStores;
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Remove, Row,
 };
+pub use pool::StorePool;
 pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};

@@ -3,7 +3,8 @@
 //! ```text
 //! http        routes, access, errors: one request in, one answer out
 //!   upload    body > chunks > needles on every replica > name
-//!   object    name > needles > verified bytes
+//!   object    row > needles > verified bytes
+//!     replicas  needle > whichever replica answers
 //!   image     bytes + suffix > another picture
 //! ```
 //!
@@ -14,23 +15,27 @@ pub mod config;
 pub mod http;
 pub mod image;
 pub mod object;
+mod replicas;
 pub mod token;
 pub mod upload;
 
 use std::sync::Arc;
 
-use hayrick_directory::{Directory, LocalStores};
+use hayrick_directory::{Directory, StorePool};
 use tokio::sync::Semaphore;
 
 pub use config::{ProxyConfig, ProxyOptions};
 pub use http::router;
 
 use crate::image::{Imager, StartError};
+use crate::replicas::Replicas;
 
 /// What a proxy holds while it runs.
 pub struct Proxy {
     directory: Directory,
-    stores: LocalStores,
+    stores: StorePool,
+    /// How the stores have answered so far.
+    replicas: Replicas,
     options: ProxyOptions,
     imager: Imager,
     /// Pictures being read or worked on; beyond them an image request is answered "busy".
@@ -43,7 +48,7 @@ impl Proxy {
     /// Puts a proxy together and starts its image threads.
     pub fn start(
         directory: Directory,
-        stores: LocalStores,
+        stores: StorePool,
         options: ProxyOptions,
     ) -> Result<Arc<Self>, StartError> {
         let imager = Imager::start(options.image, options.image_pool)?;
@@ -51,6 +56,7 @@ impl Proxy {
         Ok(Arc::new(Self {
             directory,
             stores,
+            replicas: Replicas::default(),
             imager,
             image_slots: Semaphore::new(load.queue_limit + load.threads),
             upload_memory: Semaphore::new(options.upload_memory_units()),

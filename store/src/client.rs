@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
@@ -16,6 +17,9 @@ use crate::http::{CLUSTER_HEADER, batch, store_error, unavailable};
 use crate::id::{Key, NeedleId, VolumeId};
 use crate::status::StoreStatus;
 use crate::volume::NewNeedle;
+
+/// A store that takes longer to say how it is counts as one that does not answer.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks one store. Clones share its connections.
 ///
@@ -113,7 +117,8 @@ impl StoreClient {
 
     /// The store at this moment.
     pub async fn status(&self) -> Result<StoreStatus, StoreError> {
-        let answer = self.call(Method::GET, "/status".to_owned()).send_json().await;
+        let call = self.call(Method::GET, "/status".to_owned()).timeout(Some(STATUS_TIMEOUT));
+        let answer = call.send_json().await;
         answer.map_err(|error| unavailable(&self.shared.name, error))
     }
 

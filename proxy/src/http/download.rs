@@ -1,13 +1,14 @@
 //! `GET` and `HEAD` of objects.
 
+use std::sync::Arc;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use hayrick_directory::{Access, Bucket, BucketName, ObjectName, Row};
 use hayrick_service::ApiError;
-use hayrick_service::conditional::{Outcome, evaluate};
 use hayrick_service::download::{Content, respond};
 use hayrick_store::StoreError;
 
@@ -15,7 +16,6 @@ use super::error::{directory_error, no_such_object, read_error, suffix_error};
 use super::validators::{needle_header, validators};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX};
 use crate::image::{self, Suffix};
-use crate::object::ObjectReader;
 
 /// For whatever might run in a browser: it may show, and nothing else.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
@@ -52,30 +52,24 @@ impl Call {
         name: &ObjectName,
         mut row: Row,
     ) -> Result<Response, ApiError> {
-        if self.method == Method::HEAD || self.is_fresh(&row) {
-            // Nothing of these is read from a store.
-            let content = self.content(bucket, &row);
-            return Ok(respond(&self.method, &self.headers, content, |_| {
-                stream::empty::<Result<Bytes, StoreError>>()
-            }));
-        }
-        let reader = match self.proxy.open_object(&row).await {
+        match self.send_row(bucket, &row).await {
             // Replaced, and the old needles deleted, since the name was looked up.
             Err(StoreError::NotFound) => {
-                let now = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
-                row = now;
-                self.proxy.open_object(&row).await
+                row = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
+                self.send_row(bucket, &row).await.map_err(read_error)
             }
-            opened => opened,
-        };
-        let reader = reader.map_err(read_error)?;
-        let content = self.content(bucket, &row);
-        Ok(respond(&self.method, &self.headers, content, move |range| pieces(&reader, range)))
+            sent => sent.map_err(read_error),
+        }
     }
 
-    /// Whether the client has this version already.
-    fn is_fresh(&self, row: &Row) -> bool {
-        evaluate(&self.method, &self.headers, Some(&validators(row))) != Outcome::Proceed
+    async fn send_row(&self, bucket: &Bucket, row: &Row) -> Result<Response, StoreError> {
+        let content = self.content(bucket, row);
+        let (proxy, row) = (Arc::clone(&self.proxy), Arc::new(row.clone()));
+        let open = move |range| {
+            let (proxy, row) = (Arc::clone(&proxy), Arc::clone(&row));
+            async move { Ok(proxy.read_object(&row, range).await?.map(log_error)) }
+        };
+        respond(&self.method, &self.headers, content, open).await
     }
 
     fn content(&self, bucket: &Bucket, row: &Row) -> Content {
@@ -114,11 +108,7 @@ fn is_plain_media(content_type: &str) -> bool {
         && ["image/", "video/", "audio/"].iter().any(|media| kind.starts_with(media))
 }
 
-fn pieces(
-    reader: &ObjectReader,
-    range: std::ops::Range<u64>,
-) -> stream::BoxStream<'static, Result<Bytes, StoreError>> {
-    // The head of the answer is gone by now, so this is where the error is handled.
-    let log = |error: &StoreError| tracing::error!(%error, "answer cut short");
-    reader.stream(range).map(move |piece| piece.inspect_err(log)).boxed()
+/// The head of the answer is gone by now, so this is where the error is handled.
+fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, StoreError> {
+    piece.inspect_err(|error| tracing::error!(%error, "answer cut short"))
 }
