@@ -18,7 +18,8 @@ use hayrick_store::VolumeId;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use self::embedded::EmbeddedCoordinator;
+pub(crate) use self::embedded::Amendment;
+pub use self::embedded::{EmbeddedCoordinator, MapChanges};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// What all of a cluster agrees on, at one moment.

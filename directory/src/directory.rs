@@ -12,6 +12,7 @@ use hayrick_store::{NeedleId, VolumeId};
 use tokio::sync::{Mutex, Notify};
 
 pub use self::background::Background;
+pub(crate) use self::open::{CLUSTER_MAP, NAMES, sync_folder};
 pub use self::open::{Parts, open_files};
 use crate::config::DirectoryConfig;
 use crate::garbage::{self, Reaper};
@@ -195,21 +196,25 @@ impl Directory {
         condition: Condition,
     ) -> Result<Option<Row>, DirectoryError> {
         let version = self.next_version();
-        let wait_ms = u64::try_from(REMOVE_DEADLINE.as_millis()).unwrap_or(u64::MAX);
-        let due_ms = self.shared.clock.now_ms().saturating_add(wait_ms);
+        let due_ms = self.after_deadline_ms();
         let (bucket, name) = (bucket.clone(), name.clone());
         let remove = Remove { bucket, name, condition, version, due_ms };
-        let removed = self.shared.names.remove(remove).await?;
+        let removed = self.shared.names.remove(remove.clone()).await?;
         if let Some(row) = &removed {
-            let queued = row.needle_ids().map(|id| Garbage { id, due_ms });
-            let deletes = self.delete_now(queued.take(REMOVE_AT_ONCE).collect());
-            // What is not done by then is in the queue.
-            drop(tokio::time::timeout(REMOVE_DEADLINE, deletes).await);
+            let removal = Some(Arc::new(remove.of(row)));
+            let garbage = |id| Garbage { id, due_ms, removal: removal.clone() };
+            self.delete_now(row.needle_ids().take(REMOVE_AT_ONCE).map(garbage).collect()).await;
         }
         Ok(removed)
     }
 
+    /// Deletes what is queued on every store that can be reached in time.
     async fn delete_now(&self, queued: Vec<Garbage>) {
+        // What is not done by then is in the queue.
+        drop(tokio::time::timeout(REMOVE_DEADLINE, self.delete_queued(queued)).await);
+    }
+
+    async fn delete_queued(&self, queued: Vec<Garbage>) {
         let map = self.shared.coordinator.map();
         let mut deleted = Vec::new();
         for same_volume in queued.chunk_by(|a, b| a.id.volume == b.id.volume) {
@@ -227,20 +232,34 @@ impl Directory {
         }
     }
 
-    /// Queues the needles of an upload that was not committed for deletion. Needles
-    /// that turn out to be committed to the name are left alone, so this may be called
+    /// Deletes the needles of an upload that was not committed: those that are `stored` on
+    /// all replicas on every store that can be reached, so that no rebuild of the names takes
+    /// them for an upload that was; the rest, and what is `unsure` to be stored, is queued.
+    /// Needles that turn out to be committed to the name are left alone, so this may be called
     /// whenever the outcome of a commit is not known; no commit of them may follow. Durable
     /// on return.
     pub async fn discard(
         &self,
         bucket: &BucketName,
         name: &ObjectName,
-        needles: Vec<NeedleId>,
+        stored: Vec<NeedleId>,
+        unsure: Vec<NeedleId>,
     ) -> Result<(), DirectoryError> {
-        // A replica that was given up may still be storing its needle.
-        let due_ms = self.after_grace_ms();
-        let (bucket, name) = (bucket.clone(), name.clone());
-        self.shared.names.discard(Discard { bucket, name, needles, due_ms }).await?;
+        let discard = |needles, due_ms| {
+            let (bucket, name) = (bucket.clone(), name.clone());
+            self.shared.names.discard(Discard { bucket, name, needles, due_ms })
+        };
+        if !unsure.is_empty() {
+            // A replica that was given up may still be storing its needle.
+            discard(unsure, self.after_grace_ms()).await?;
+        }
+        if !stored.is_empty() {
+            let mut queued = discard(stored, self.after_deadline_ms()).await?;
+            // The last one says that the upload was whole.
+            queued.reverse();
+            queued.truncate(REMOVE_AT_ONCE);
+            self.delete_now(queued).await;
+        }
         Ok(())
     }
 
@@ -254,6 +273,12 @@ impl Directory {
             return Err(DirectoryError::NoBucket(bucket.clone()));
         }
         Ok(self.shared.names.list(bucket, query).await?)
+    }
+
+    /// When the reaper takes over what is deleted at once.
+    fn after_deadline_ms(&self) -> u64 {
+        let wait_ms = u64::try_from(REMOVE_DEADLINE.as_millis()).unwrap_or(u64::MAX);
+        self.shared.clock.now_ms().saturating_add(wait_ms)
     }
 
     fn after_grace_ms(&self) -> u64 {

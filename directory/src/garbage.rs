@@ -109,7 +109,7 @@ pub(crate) async fn delete_all(
     needles: &[Garbage],
 ) -> Vec<Garbage> {
     // Boxed, as the compiler does not see that borrowing futures in a stream are `Send`.
-    let deletes = needles.iter().map(|garbage| delete(stores, replicas, *garbage).boxed());
+    let deletes = needles.iter().map(|garbage| delete(stores, replicas, garbage.clone()).boxed());
     let deletes = stream::iter(deletes.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_DELETES);
     deletes.filter_map(future::ready).collect().await
 }
@@ -117,7 +117,8 @@ pub(crate) async fn delete_all(
 /// Deletes a needle on every replica that can be reached, whichever fail; answers it
 /// if none did.
 async fn delete(stores: &dyn Stores, replicas: &[StoreId], garbage: Garbage) -> Option<Garbage> {
-    let answers = replicas.iter().map(|store| stores.delete(store, garbage.id));
+    let answers =
+        replicas.iter().map(|store| stores.delete(store, garbage.id, garbage.removal.as_deref()));
     let answers = future::join_all(answers).await;
     let mut deleted = !replicas.is_empty();
     for (store, answer) in replicas.iter().zip(answers) {

@@ -36,6 +36,7 @@ mod keys;
 mod names;
 mod placement;
 mod pool;
+pub mod rebuild;
 mod stores;
 #[cfg(test)]
 mod testing;
@@ -45,15 +46,15 @@ pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, O
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
-    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, Versioned, Volume,
-    VolumeState,
+    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, MapChanges, Versioned,
+    Volume, VolumeState,
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
-    MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Remove, Row,
+    MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,
 };
 pub use pool::StorePool;
 pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};

@@ -5,10 +5,14 @@ mod conformance;
 mod cursor;
 pub(crate) mod fjall;
 mod list;
-mod row;
+mod removals;
+pub(crate) mod row;
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use hayrick_store::{NeedleId, VolumeId};
+use serde::{Deserialize, Serialize};
 
 use crate::{BucketName, ObjectName};
 
@@ -115,12 +119,27 @@ pub struct Discard {
 }
 
 /// A needle that is to be deleted from every replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Garbage {
     /// Which needle.
     pub id: NeedleId,
     /// When it may be deleted, in milliseconds since 1970.
     pub due_ms: u64,
+    /// The removal of a name that it is deleted for; `None` where only the needle goes,
+    /// because another took its place or it was never committed.
+    pub removal: Option<Arc<Removal>>,
+}
+
+/// The end of a name. Its tombstones tell of it, so that a lost name database is rebuilt
+/// without it: it hides every version of the name that is not above its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The name.
+    pub name: ObjectName,
+    /// The highest version that is hidden.
+    pub version: u64,
 }
 
 /// Which part of a bucket to list.
@@ -168,8 +187,8 @@ pub trait Names: Send + Sync + 'static {
     /// Removes the row of a name; answers the row that was there.
     fn remove(&self, remove: Remove) -> Answer<'_, Option<Row>>;
 
-    /// Queues needles for deletion; answers how many.
-    fn discard(&self, discard: Discard) -> Answer<'_, usize>;
+    /// Queues needles for deletion; answers what was queued.
+    fn discard(&self, discard: Discard) -> Answer<'_, Vec<Garbage>>;
 
     /// Lists a bucket.
     fn list(&self, bucket: &BucketName, query: ListQuery) -> Answer<'_, ListPage>;
@@ -205,11 +224,11 @@ pub enum NamesError {
         /// The present version; `None` if there is no row.
         current: Option<u64>,
     },
-    /// The condition holds, but the present row has a version that is not below the
-    /// new one: take a new version and try again.
+    /// The condition holds, but the present row, or the last removal that may have been of
+    /// this name, has a version that is not below the new one: take a new version and try again.
     #[error("the present version {current} is not below the new one")]
     StaleVersion {
-        /// The present version.
+        /// The present version, or the removal's.
         current: u64,
     },
     /// The bucket is being removed.
@@ -254,6 +273,15 @@ pub enum NamesError {
     /// Reading failed.
     #[error("name database: {0}")]
     Io(String),
+}
+
+impl Remove {
+    /// The removal as the tombstones of `row`, the row that it removes, tell it.
+    pub(crate) fn of(&self, row: &Row) -> Removal {
+        // The row may have been put after this removal took its version.
+        let version = self.version.max(row.version);
+        Removal { bucket: self.bucket.clone(), name: self.name.clone(), version }
+    }
 }
 
 impl Condition {

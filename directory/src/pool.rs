@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use hayrick_store::status::{StoreStatus, VolumeState, VolumeStatus};
-use hayrick_store::{NeedleId, StoreError, StoreHandle, VolumeId};
+use hayrick_store::{Meta, NeedleId, StoreError, StoreHandle, VolumeId};
 use parking_lot::RwLock;
 
+use crate::names::Removal;
 use crate::stores::{
     DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
 };
@@ -63,16 +64,31 @@ impl Stores for StorePool {
         in_time(async move { Ok(report(&store?.status().await.map_err(fault)?)) }).boxed()
     }
 
-    fn delete(&self, store: &StoreId, needle: NeedleId) -> StoreAnswer<'_, ()> {
+    fn delete(
+        &self,
+        store: &StoreId,
+        needle: NeedleId,
+        removal: Option<&Removal>,
+    ) -> StoreAnswer<'_, ()> {
         let store = self.find(store);
+        let removed = removal.map(Meta::from).unwrap_or_default();
         let delete = async move {
-            match store?.delete(needle).await {
+            match store?.delete(needle, removed).await {
                 // Gone, or another needle's key by now: either way not there any more.
                 Ok(_) | Err(StoreError::NotFound) => Ok(()),
                 Err(error) => Err(fault(error)),
             }
         };
         in_time(delete).boxed()
+    }
+}
+
+/// What a tombstone says of a removal.
+impl From<&Removal> for Meta {
+    fn from(removal: &Removal) -> Self {
+        let Removal { bucket, name, version } = removal;
+        let (bucket, name) = (bucket.to_string(), name.to_string());
+        Self { bucket, name, version: *version, ..Self::default() }
     }
 }
 

@@ -9,6 +9,7 @@ use hayrick_store::{NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::NameError;
+use crate::names::Removal;
 
 /// The name of a store, unique in the cluster: 1 to 64 characters of letters,
 /// digits, `.`, `_` and `-`.
@@ -30,8 +31,14 @@ pub trait Stores: Send + Sync + 'static {
     /// Asks a store how it is.
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport>;
 
-    /// Deletes a needle, durably. Deleting one that is gone is a success.
-    fn delete(&self, store: &StoreId, needle: NeedleId) -> StoreAnswer<'_, ()>;
+    /// Deletes a needle, durably, and keeps with that which name was removed, if one was.
+    /// Deleting one that is gone is a success.
+    fn delete(
+        &self,
+        store: &StoreId,
+        needle: NeedleId,
+        removal: Option<&Removal>,
+    ) -> StoreAnswer<'_, ()>;
 }
 
 /// What a call to a store comes to.

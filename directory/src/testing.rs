@@ -9,8 +9,8 @@ use hayrick_store::{NeedleId, VolumeId};
 use parking_lot::Mutex;
 
 use crate::{
-    Bucket, Coordinator, DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, Volume,
-    VolumeReport, VolumeState,
+    Bucket, Coordinator, DiskReport, Removal, StoreAnswer, StoreFault, StoreId, StoreReport,
+    Stores, Volume, VolumeReport, VolumeState,
 };
 
 /// Stores that do what tests tell them to.
@@ -32,6 +32,8 @@ pub(crate) struct FakeStore {
     pub(crate) free_bytes: u64,
     pub(crate) volumes: BTreeMap<VolumeId, VolumeReport>,
     pub(crate) deleted: BTreeSet<String>,
+    /// What the tombstones say of removed names.
+    pub(crate) removals: Vec<Removal>,
 }
 
 pub(crate) const LIMIT_BYTES: u64 = 1_000_000;
@@ -50,6 +52,7 @@ impl FakeStores {
             free_bytes: 100 << 30,
             volumes: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            removals: Vec::new(),
         };
         let state = ids.iter().map(|id| (store(id), fake.clone())).collect();
         Arc::new(Self { state: Mutex::new(state) })
@@ -114,7 +117,13 @@ impl Stores for FakeStores {
         })
     }
 
-    fn delete(&self, id: &StoreId, needle: NeedleId) -> StoreAnswer<'_, ()> {
+    fn delete(
+        &self,
+        id: &StoreId,
+        needle: NeedleId,
+        removal: Option<&Removal>,
+    ) -> StoreAnswer<'_, ()> {
+        let removal = removal.cloned();
         self.ask(id, |store| {
             if !store.volumes.contains_key(&needle.volume) {
                 return Err(StoreFault::NoVolume(needle.volume));
@@ -123,6 +132,7 @@ impl Stores for FakeStores {
                 return Err(StoreFault::Failed("injected".to_owned()));
             }
             store.deleted.insert(needle.to_string());
+            store.removals.extend(removal);
             Ok(())
         })
     }

@@ -31,6 +31,9 @@ const LARGE_BYTES: usize = 1 << 20;
 /// Volumes tried for one needle.
 const MAX_PLACES: usize = 3;
 
+/// How often a commit is tried while others change the same name.
+const MAX_COMMITS: usize = 16;
+
 /// What is being stored, but for its bytes.
 #[derive(Debug, Clone)]
 pub struct NewObject {
@@ -141,9 +144,16 @@ impl Upload<'_> {
         while let Some((data, memory)) = next {
             // An object that fits into one needle is no chunk of anything.
             let alone = index == 0 && chunks.ended;
-            let chunk = Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) };
+            let chunk = match chunks.ended {
+                // The last one says that the upload was whole: names are rebuilt from that.
+                true => Chunk { index, count: index + 1, object_size: chunks.size_bytes },
+                false => {
+                    Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) }
+                }
+            };
             let placing = async {
-                let placed = self.place(data, (!alone).then_some(chunk)).await;
+                let meta = self.meta((!alone).then_some(chunk));
+                let placed = self.place(data, meta).await;
                 // Given back before the next chunk is there: uploads wait for each other's memory.
                 drop(memory);
                 placed
@@ -157,8 +167,7 @@ impl Upload<'_> {
     }
 
     /// Stores one needle on all replicas of some volume.
-    async fn place(&mut self, data: Bytes, chunk: Option<Chunk>) -> Result<(), UploadError> {
-        let meta = self.meta(chunk);
+    async fn place(&mut self, data: Bytes, meta: Meta) -> Result<(), UploadError> {
         let size_bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let mut tried = 0;
         loop {
@@ -192,12 +201,13 @@ impl Upload<'_> {
             version: self.version,
             chunk,
             user: self.object.user.clone(),
+            upload: 0,
         }
     }
 
     async fn commit(&mut self, mut row: Row) -> Result<Stored, UploadError> {
         let Self { proxy, object, .. } = *self;
-        loop {
+        for _ in 0..MAX_COMMITS {
             let condition = object.condition.clone();
             let committed = proxy
                 .directory
@@ -209,24 +219,39 @@ impl Upload<'_> {
                 Ok(Committed::Replaced(_) | Committed::Unchanged | Committed::Superseded) => {
                     return Ok(Stored { row, created: false });
                 }
-                Err(DirectoryError::StaleVersion { .. }) => {
-                    row.version = proxy.directory.next_version();
-                }
+                Err(DirectoryError::StaleVersion { .. }) => self.raise_version(&mut row).await?,
                 Err(error) => return Err(error.into()),
             }
         }
+        Err(DirectoryError::Busy.into())
     }
 
-    /// Queues for deletion what the name does not hold.
+    /// Gives the object a version above what was done to its name while it was uploaded. The
+    /// needles must tell of it, or a rebuild of the names would believe the other: one more
+    /// chunk, without data, says so.
+    async fn raise_version(&mut self, row: &mut Row) -> Result<(), UploadError> {
+        let version = self.proxy.directory.next_version();
+        let index = u32::try_from(self.needles.len()).unwrap_or(u32::MAX);
+        let count = index.saturating_add(1);
+        let chunk = Chunk { index, count, object_size: row.size_bytes };
+        let meta = Meta { version, upload: self.version, ..self.meta(Some(chunk)) };
+        self.place(Bytes::new(), meta).await?;
+        row.version = version;
+        row.modified_ms = version_ms(version);
+        row.needles.clone_from(&self.needles);
+        Ok(())
+    }
+
+    /// Deletes what the name does not hold.
     async fn discard(mut self, committed: bool) {
-        if !committed {
-            self.abandoned.extend(self.needles.iter().map(|needle| needle.id));
+        if committed {
+            self.needles.clear();
         }
-        if self.abandoned.is_empty() {
-            return;
-        }
+        let stored = self.needles.iter().map(|needle| needle.id).collect();
         let NewObject { bucket, name, .. } = self.object;
-        if let Err(error) = self.proxy.directory.discard(&bucket.name, name, self.abandoned).await {
+        let discarded =
+            self.proxy.directory.discard(&bucket.name, name, stored, self.abandoned).await;
+        if let Err(error) = discarded {
             tracing::error!(bucket = %bucket.name, %name, %error, "leftovers of an upload not queued for deletion");
         }
     }

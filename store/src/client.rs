@@ -13,7 +13,8 @@ use hayrick_service::client::{Call, Client};
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::http::{CLUSTER_HEADER, batch, store_error, unavailable};
+use crate::format::meta::Meta;
+use crate::http::{CLUSTER_HEADER, META_HEADER, batch, meta_value, store_error, unavailable};
 use crate::id::{Key, NeedleId, VolumeId};
 use crate::status::StoreStatus;
 use crate::volume::NewNeedle;
@@ -96,9 +97,13 @@ impl StoreClient {
         Ok(answer.into_body().into_data_stream().map(move |piece| piece.map_err(&broken)))
     }
 
-    /// Deletes a needle, durably, and tells whether there was one.
-    pub async fn delete(&self, id: NeedleId) -> Result<bool, StoreError> {
-        match self.call(Method::DELETE, path(id)).send().await {
+    /// Deletes a needle, durably, and tells whether there was one. The tombstone says what is
+    /// in `removed`.
+    pub async fn delete(&self, id: NeedleId, removed: &Meta) -> Result<bool, StoreError> {
+        let removed = meta_value(removed)
+            .map_err(|error| StoreError::Malformed(format!("removal not encoded: {error}")))?;
+        let call = self.call(Method::DELETE, path(id)).header(META_HEADER, removed);
+        match call.send().await {
             Ok(_) => Ok(true),
             Err(error) => match self.error(error, id) {
                 StoreError::NotFound => Ok(false),

@@ -1,5 +1,7 @@
 //! A data directory: whose it is, and that nobody else is using it.
 
+pub mod offline;
+
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};

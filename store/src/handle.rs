@@ -8,6 +8,7 @@ use futures::stream::{BoxStream, StreamExt as _};
 
 use crate::client::StoreClient;
 use crate::error::StoreError;
+use crate::format::meta::Meta;
 use crate::id::{NeedleId, VolumeId};
 use crate::status::StoreStatus;
 use crate::store::Store;
@@ -50,11 +51,12 @@ impl StoreHandle {
         }
     }
 
-    /// Deletes a needle, durably, and tells whether there was one.
-    pub async fn delete(&self, id: NeedleId) -> Result<bool, StoreError> {
+    /// Deletes a needle, durably, and tells whether there was one. The tombstone says what is
+    /// in `removed`: the name that was removed, if one was.
+    pub async fn delete(&self, id: NeedleId, removed: Meta) -> Result<bool, StoreError> {
         match self {
-            Self::Local(store) => store.delete(id).await,
-            Self::Remote(store) => store.delete(id).await,
+            Self::Local(store) => store.delete_removed(id, removed).await,
+            Self::Remote(store) => store.delete(id, &removed).await,
         }
     }
 

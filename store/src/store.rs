@@ -104,8 +104,13 @@ impl Store {
 
     /// Deletes a needle, durably, and tells whether there was one.
     pub async fn delete(&self, id: NeedleId) -> Result<bool, StoreError> {
+        self.delete_removed(id, Meta::default()).await
+    }
+
+    /// Like [`Store::delete`], and the tombstone says which name was removed at which version.
+    pub async fn delete_removed(&self, id: NeedleId, removed: Meta) -> Result<bool, StoreError> {
         let volume = self.volume(id.volume)?;
-        let answer = blocking(move || volume.delete(id.key, id.cookie)).await??;
+        let answer = blocking(move || volume.delete_removed(id.key, id.cookie, &removed)).await??;
         answer.await.map_err(|_| stopping())?
     }
 

@@ -1,5 +1,6 @@
 //! The coordinator of a cluster that lives in one process: one small file.
 
+mod amend;
 mod file;
 mod state;
 
@@ -13,6 +14,8 @@ use futures::FutureExt;
 use hayrick_store::VolumeId;
 use parking_lot::{Mutex, RwLock};
 
+pub(crate) use self::amend::Amendment;
+pub use self::amend::MapChanges;
 use self::state::State;
 use super::{Change, ClusterMap, Coordinator, CoordinatorError, Volume};
 use crate::{AccessKey, Bucket, BucketName};

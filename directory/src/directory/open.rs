@@ -18,6 +18,11 @@ use crate::{
     HybridClock, Names, Stores, SystemClock,
 };
 
+/// The cluster map's file in the directory's folder.
+pub(crate) const CLUSTER_MAP: &str = "cluster.json";
+/// The name database's folder there.
+pub(crate) const NAMES: &str = "names";
+
 /// Versions this far ahead of the machine's clock are worth a warning.
 const MAX_AHEAD_MS: u64 = 60_000;
 
@@ -99,21 +104,32 @@ pub fn open_files(
     };
     // Only the owner may look in: the access keys and all names are there.
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(setup)?;
-    let (map, names) = (path.join("cluster.json"), path.join("names"));
-    if names.try_exists().map_err(setup)? && !map.try_exists().map_err(setup)? {
+    let (map, names) = (path.join(CLUSTER_MAP), path.join(NAMES));
+    let has_names = names.try_exists().map_err(setup)?;
+    if has_names && !map.try_exists().map_err(setup)? {
         // A new map would begin a new cluster, whose volume ids are taken already.
         return Err(DirectoryError::Setup(format!(
-            "{} is missing though there are names beside it: put it back from a backup",
+            "{} is missing though there are names beside it: put it back from a backup, or \
+             make it again with `hayrick names rebuild`",
             map.display()
         )));
     }
-    let opened = (EmbeddedCoordinator::open(map)?, FjallNames::open(&names, names_config)?);
+    let coordinator = EmbeddedCoordinator::open(map)?;
+    if !has_names && !coordinator.map().volumes.is_empty() {
+        // A new, empty one would answer 404 for everything that was ever stored.
+        return Err(DirectoryError::Setup(format!(
+            "{} is missing though the cluster has volumes: make it again with \
+             `hayrick names rebuild`, or put it back from a backup",
+            names.display()
+        )));
+    }
+    let opened = (coordinator, FjallNames::open(&names, names_config)?);
     // What is synced in a folder is lost if the folder itself is.
     sync_folder(path).and_then(|()| sync_folder(&path.join(".."))).map_err(setup)?;
     Ok(opened)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 

@@ -174,8 +174,34 @@ async fn a_discard_after_a_commit_does_no_harm() {
     let (id, _) = bench.put("x").await.unwrap();
     let stray = bench.directory.assign(&bench.bucket, 1).await.unwrap().id;
     let (bucket, name) = (&bench.bucket.name, "x".parse().unwrap());
-    bench.directory.discard(bucket, &name, vec![id, stray]).await.unwrap();
+    bench.directory.discard(bucket, &name, Vec::new(), vec![id, stray]).await.unwrap();
     assert_eq!(bench.directory.garbage_len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_surely_stored_and_not_committed_is_deleted_at_once() {
+    let bench = Bench::new(&["a"], 1).await;
+    let (id, _) = bench.put("x").await.unwrap();
+    let stray = bench.directory.assign(&bench.bucket, 1).await.unwrap().id;
+    let (bucket, name) = (&bench.bucket.name, "x".parse().unwrap());
+    bench.directory.discard(bucket, &name, vec![id, stray], Vec::new()).await.unwrap();
+    bench.stores.with("a", |store| {
+        assert_eq!(store.deleted.iter().collect::<Vec<_>>(), [&stray.to_string()]);
+        assert_eq!(store.removals, [], "the name itself was not removed");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tombstones_tell_which_name_was_removed() {
+    let bench = Bench::new(&["a"], 1).await;
+    bench.put("x").await.unwrap();
+    let (bucket, name) = (&bench.bucket.name, "x".parse().unwrap());
+    let row = bench.directory.remove(bucket, &name, Condition::None).await.unwrap().unwrap();
+    bench.stores.with("a", |store| {
+        let [removal] = &store.removals[..] else { panic!("{:?}", store.removals) };
+        assert_eq!((&removal.bucket, &removal.name), (bucket, &name));
+        assert!(removal.version > row.version);
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

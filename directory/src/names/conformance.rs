@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hayrick_store::{Cookie, Key, NeedleId, VolumeId};
 
 use super::{
-    Committed, Condition, Discard, Garbage, ListQuery, Names, NamesError, NeedleRef, Put, Remove,
-    Row,
+    Committed, Condition, Discard, Garbage, ListQuery, Names, NamesError, NeedleRef, Put, Removal,
+    Remove, Row,
 };
 use crate::{BucketName, ObjectName};
 
@@ -16,6 +16,8 @@ pub(super) async fn run<N: Names>(open: impl Fn() -> N) {
     a_row_is_set_replaced_and_removed(&open()).await;
     conditions_are_checked(&open()).await;
     an_older_version_never_replaces_a_newer(&open()).await;
+    what_a_removal_leaves_tells_of_it(&open()).await;
+    a_put_from_before_a_removal_takes_a_higher_version(&open()).await;
     a_put_may_be_repeated(&open()).await;
     a_kept_needle_is_not_queued(&open()).await;
     discarding_spares_what_is_in_use(&open()).await;
@@ -106,6 +108,27 @@ async fn an_older_version_never_replaces_a_newer(names: &impl Names) {
     assert_eq!(queued(names).await, [4]);
 }
 
+async fn what_a_removal_leaves_tells_of_it(names: &impl Names) {
+    names.put(put("a", row(7), Condition::None)).await.unwrap();
+    names.remove(remove("a", 5, Condition::None)).await.unwrap();
+    names.put(put("b", row(8), Condition::None)).await.unwrap();
+    names.remove(remove("b", 9, Condition::None)).await.unwrap();
+    let due = names.due_in(VolumeId::new(1).unwrap(), u64::MAX, 10).await.unwrap();
+    let told: Vec<_> = due.iter().map(|garbage| garbage.removal.as_deref().cloned()).collect();
+    let removal = |text, version| Removal { bucket: bucket(), name: name(text), version };
+    // The row that was there when the removal came to pass is hidden whatever its version.
+    assert_eq!(told, [Some(removal("a", 7)), Some(removal("b", 9))]);
+}
+
+async fn a_put_from_before_a_removal_takes_a_higher_version(names: &impl Names) {
+    names.put(put("a", row(5), Condition::None)).await.unwrap();
+    names.remove(remove("a", 6, Condition::None)).await.unwrap();
+    let stale = Err(NamesError::StaleVersion { current: 6 });
+    assert_eq!(names.put(put("a", row(4), Condition::None)).await, stale);
+    assert_eq!(names.put(put("a", row(6), Condition::None)).await, stale);
+    names.put(put("a", row(7), Condition::None)).await.unwrap();
+}
+
 async fn a_put_may_be_repeated(names: &impl Names) {
     names.put(put("a", row(1), Condition::IfAbsent)).await.unwrap();
     let again = names.put(put("a", row(1), Condition::IfAbsent)).await.unwrap();
@@ -134,15 +157,18 @@ async fn garbage_is_due_in_order_and_settled(names: &impl Names) {
     for (due_ms, volume, key) in [(30, 1, 1), (10, 1, 2), (20, 1, 3), (10, 7, 4), (99, 9, 5)] {
         let needles = vec![needle(volume, key)];
         let discard = Discard { bucket: bucket(), name: name("a"), needles, due_ms };
-        assert_eq!(names.discard(discard).await.unwrap(), 1);
+        assert_eq!(names.discard(discard).await.unwrap().len(), 1);
     }
     let volume = VolumeId::new(1).unwrap();
     let volumes = names.due_volumes(20).await.unwrap();
     assert_eq!(volumes.iter().map(|v| v.get()).collect::<Vec<_>>(), [1, 7]);
     assert_eq!(names.due_volumes(9).await.unwrap(), []);
     let due = names.due_in(volume, 20, 10).await.unwrap();
-    let expected =
-        [Garbage { id: needle(1, 2), due_ms: 10 }, Garbage { id: needle(1, 3), due_ms: 20 }];
+    let expected = [(needle(1, 2), 10), (needle(1, 3), 20)].map(|(id, due_ms)| Garbage {
+        id,
+        due_ms,
+        removal: None,
+    });
     assert_eq!(due, expected);
     assert_eq!(names.due_in(volume, 99, 1).await.unwrap(), expected[..1]);
     names.settle(due.clone()).await.unwrap();

@@ -3,13 +3,14 @@
 //! | keyspace | key | value |
 //! |---|---|---|
 //! | `rows` | bucket, 0, name | [a row](super::Row) |
-//! | `garbage` | volume, due time, needle key (big-endian) | the needle's cookie |
+//! | `garbage` | volume, due time, needle key (big-endian) | the needle's cookie; the removal it is deleted for |
 //! | `meta` | `last_version` | the highest version (u64, little-endian) |
 //!
 //! Changes go through a bounded queue to the writer thread. It takes all that wait,
 //! checks their conditions in order, each seeing what those before it did, writes one
 //! batch, syncs once, and answers only then. Reads go to the database directly.
 
+mod builder;
 mod group;
 mod keys;
 mod reader;
@@ -29,6 +30,7 @@ use hayrick_store::VolumeId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+pub(crate) use self::builder::Builder;
 use self::group::{Gate, Job};
 use self::reader::Reader;
 use self::writer::{Queued, Writer};
@@ -204,7 +206,7 @@ impl Tables {
     }
 }
 
-fn engine_error(error: ::fjall::Error) -> NamesError {
+pub(crate) fn engine_error(error: ::fjall::Error) -> NamesError {
     match error {
         ::fjall::Error::Locked => NamesError::Locked,
         ::fjall::Error::Poisoned => NamesError::Failed,
@@ -239,7 +241,7 @@ impl Names for FjallNames {
         self.change(1_024, |reply| Job::Remove(remove, reply))
     }
 
-    fn discard(&self, discard: Discard) -> Answer<'_, usize> {
+    fn discard(&self, discard: Discard) -> Answer<'_, Vec<Garbage>> {
         let size_bytes = 256 + discard.needles.len() * 64;
         self.change(size_bytes, |reply| Job::Discard(discard, reply))
     }

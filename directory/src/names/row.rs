@@ -4,14 +4,17 @@
 //! format. A new field means a new format; the old ones stay readable for good.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hayrick_store::{Cookie, Key, NeedleId, VolumeId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_ROW_BYTES, NamesError, NeedleRef, Row};
+use super::{MAX_ROW_BYTES, NamesError, NeedleRef, Removal, Row};
 
 const FORMAT: u8 = 1;
+/// Of a queued needle that is deleted because its name was removed.
+const WITH_REMOVAL: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct RowV1<'a> {
@@ -39,14 +42,17 @@ pub(super) fn encode(row: &Row) -> Result<Vec<u8>, NamesError> {
         cookie: needle.id.cookie,
         size_bytes: needle.size_bytes,
     };
-    let value = to_bytes(&RowV1 {
-        version: row.version,
-        size_bytes: row.size_bytes,
-        modified_ms: row.modified_ms,
-        content_type: Cow::Borrowed(&row.content_type),
-        user: Cow::Borrowed(&row.user),
-        needles: row.needles.iter().map(needle).collect(),
-    })?;
+    let value = to_bytes(
+        FORMAT,
+        &RowV1 {
+            version: row.version,
+            size_bytes: row.size_bytes,
+            modified_ms: row.modified_ms,
+            content_type: Cow::Borrowed(&row.content_type),
+            user: Cow::Borrowed(&row.user),
+            needles: row.needles.iter().map(needle).collect(),
+        },
+    )?;
     if value.len() > MAX_ROW_BYTES {
         return Err(NamesError::RowTooLarge { size_bytes: value.len() });
     }
@@ -55,7 +61,7 @@ pub(super) fn encode(row: &Row) -> Result<Vec<u8>, NamesError> {
 
 /// Decodes a row. Any bytes give a row or an error.
 pub(super) fn decode(value: &[u8]) -> Result<Row, NamesError> {
-    let row: RowV1<'static> = from_bytes(value)?;
+    let row: RowV1<'static> = from_bytes(FORMAT, value)?;
     let needle = |needle: NeedleV1| NeedleRef {
         id: NeedleId { volume: needle.volume, key: needle.key, cookie: needle.cookie },
         size_bytes: needle.size_bytes,
@@ -70,28 +76,42 @@ pub(super) fn decode(value: &[u8]) -> Result<Row, NamesError> {
     })
 }
 
-/// Encodes what a queued needle's key does not tell: its cookie.
-pub(super) fn encode_garbage(cookie: Cookie) -> Result<Vec<u8>, NamesError> {
-    to_bytes(&cookie)
+/// Encodes what a queued needle's key does not tell: its cookie, and the removal that it is
+/// deleted for.
+pub(super) fn encode_garbage(
+    cookie: Cookie,
+    removal: Option<&Removal>,
+) -> Result<Vec<u8>, NamesError> {
+    match removal {
+        None => to_bytes(FORMAT, &cookie),
+        Some(removal) => to_bytes(WITH_REMOVAL, &(cookie, removal)),
+    }
 }
 
-/// The cookie of a queued needle.
-pub(super) fn decode_garbage(value: &[u8]) -> Result<Cookie, NamesError> {
-    from_bytes(value)
+/// The cookie of a queued needle, and the removal that it is deleted for.
+pub(super) fn decode_garbage(value: &[u8]) -> Result<(Cookie, Option<Arc<Removal>>), NamesError> {
+    if value.first() == Some(&WITH_REMOVAL) {
+        let (cookie, removal) = from_bytes(WITH_REMOVAL, value)?;
+        return Ok((cookie, Some(Arc::new(removal))));
+    }
+    Ok((from_bytes(FORMAT, value)?, None))
 }
 
-fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>, NamesError> {
+pub(crate) fn to_bytes<T: Serialize>(format: u8, value: &T) -> Result<Vec<u8>, NamesError> {
     // Plain data always encodes; an error here would be ours, not the disk's.
-    postcard::to_extend(value, vec![FORMAT]).map_err(|error| NamesError::Io(error.to_string()))
+    postcard::to_extend(value, vec![format]).map_err(|error| NamesError::Io(error.to_string()))
 }
 
-fn from_bytes<T: DeserializeOwned>(value: &[u8]) -> Result<T, NamesError> {
+pub(crate) fn from_bytes<T: DeserializeOwned>(
+    supported: u8,
+    value: &[u8],
+) -> Result<T, NamesError> {
     let corrupt = |reason: &str| NamesError::Corrupt(format!("a value {reason}"));
     let (format, content) = value.split_first().ok_or_else(|| corrupt("is empty"))?;
     match *format {
-        FORMAT => {}
+        format if format == supported => {}
         0 => return Err(corrupt("has format 0")),
-        found => return Err(NamesError::NewerFormat { found, supported: FORMAT }),
+        found => return Err(NamesError::NewerFormat { found, supported }),
     }
     match postcard::take_from_bytes(content) {
         Ok((decoded, [])) => Ok(decoded),
@@ -136,8 +156,14 @@ mod tests {
 
     #[test]
     fn the_golden_garbage_is_read_and_written() {
-        assert_eq!(decode_garbage(GOLDEN_GARBAGE).unwrap(), Cookie::new(0xDEAD_BEEF));
-        assert_eq!(encode_garbage(Cookie::new(0xDEAD_BEEF)).unwrap(), GOLDEN_GARBAGE);
+        let cookie = Cookie::new(0xDEAD_BEEF);
+        assert_eq!(decode_garbage(GOLDEN_GARBAGE).unwrap(), (cookie, None));
+        assert_eq!(encode_garbage(cookie, None).unwrap(), GOLDEN_GARBAGE);
+        let removal =
+            Removal { bucket: "abc".parse().unwrap(), name: "d/e".parse().unwrap(), version: 300 };
+        let golden = b"\x02\xEF\xFD\xB6\xF5\x0D\x03abc\x03d/e\xAC\x02";
+        assert_eq!(encode_garbage(cookie, Some(&removal)).unwrap(), golden);
+        assert_eq!(decode_garbage(golden).unwrap(), (cookie, Some(Arc::new(removal))));
     }
 
     #[test]

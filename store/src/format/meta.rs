@@ -1,4 +1,5 @@
-//! What a needle says of itself: the name it was stored under, its type and its version.
+//! What a needle says of itself: the name it was stored under, its type and its version; and
+//! what a tombstone says of the name that was removed.
 //!
 //! If the name database is lost, it is rebuilt from these. The bytes are a row of
 //! fields, in rising order of tag:
@@ -17,8 +18,9 @@
 //! | 4 | version, u64: the hybrid logical clock of the name's commit |
 //! | 5 | chunk: index u32, count u32, object size in bytes u64 |
 //! | 6 | a pair of user metadata: key length u16, key, value; repeated |
+//! | 7 | upload, u64: the version that the object's other chunks have, where it is not this one's |
 //!
-//! Empty texts and a version of 0 are left out. Unknown tags are passed over, so that
+//! Empty texts, a version and an upload of 0 are left out. Unknown tags are passed over, so that
 //! a later minor version may add fields.
 
 use bytes::{Buf, BufMut};
@@ -32,6 +34,7 @@ const CONTENT_TYPE: u8 = 3;
 const VERSION: u8 = 4;
 const CHUNK: u8 = 5;
 const USER: u8 = 6;
+const UPLOAD: u8 = 7;
 const WHAT: &str = "needle meta";
 
 /// What travels in a needle beside its data.
@@ -49,6 +52,9 @@ pub struct Meta {
     pub chunk: Option<Chunk>,
     /// The uploader's own key and value pairs, in their order.
     pub user: Vec<(String, String)>,
+    /// The version that the object's other chunks were stored with, where this chunk came later
+    /// to give the object a higher one; else 0.
+    pub upload: u64,
 }
 
 /// One of several needles that hold an object together.
@@ -56,7 +62,8 @@ pub struct Meta {
 pub struct Chunk {
     /// Counted from 0.
     pub index: u32,
-    /// How many chunks the object has; 0 where that was not known when this one was written.
+    /// How many chunks the object has, as its last chunk says; 0 in the others. An upload
+    /// without a last chunk was never whole.
     pub count: u32,
     /// Bytes of the whole object; 0 where that was not known when this chunk was written.
     pub object_size: u64,
@@ -81,6 +88,9 @@ impl Meta {
         for (key, value) in &self.user {
             put_field(&mut out, USER, &pair_to_bytes(key, value)?)?;
         }
+        if self.upload != 0 {
+            put_field(&mut out, UPLOAD, &self.upload.to_le_bytes())?;
+        }
         if out.len() > MAX_META_BYTES as usize {
             return Err(FormatError::Field { what: "needle meta size" });
         }
@@ -100,11 +110,10 @@ impl Meta {
                 BUCKET => meta.bucket = text(value)?,
                 NAME => meta.name = text(value)?,
                 CONTENT_TYPE => meta.content_type = text(value)?,
-                VERSION => {
-                    meta.version = u64::from_le_bytes(value.try_into().map_err(|_| short())?);
-                }
+                VERSION => meta.version = number(value)?,
                 CHUNK => meta.chunk = Some(Chunk::from_bytes(value)?),
                 USER => meta.user.push(pair_from_bytes(value)?),
+                UPLOAD => meta.upload = number(value)?,
                 _ => {}
             }
         }
@@ -163,6 +172,10 @@ fn pair_from_bytes(mut bytes: &[u8]) -> Result<(String, String), FormatError> {
     Ok((text(key)?, text(value)?))
 }
 
+fn number(bytes: &[u8]) -> Result<u64, FormatError> {
+    bytes.try_into().map(u64::from_le_bytes).map_err(|_| short())
+}
+
 fn text(bytes: &[u8]) -> Result<String, FormatError> {
     str::from_utf8(bytes)
         .map(str::to_owned)
@@ -187,6 +200,7 @@ mod tests {
             version: 0x0102_0304_0506_0708,
             chunk: Some(Chunk { index: 2, count: 5, object_size: 40_000_000 }),
             user: vec![("camera".into(), "box".into()), ("лето".into(), String::new())],
+            upload: 0,
         }
     }
 
@@ -229,9 +243,9 @@ mod tests {
         #[test]
         fn round_trips(bucket in ".{0,20}", name in ".{0,200}", content_type in ".{0,30}", version: u64,
                        user in proptest::collection::vec((".{0,10}", ".{0,30}"), 0..5),
-                       chunk in proptest::option::of((any::<u32>(), any::<u32>(), any::<u64>()))) {
+                       chunk in proptest::option::of((any::<u32>(), any::<u32>(), any::<u64>())), upload: u64) {
             let chunk = chunk.map(|(index, count, object_size)| Chunk { index, count, object_size });
-            let meta = Meta { bucket, name, content_type, version, chunk, user };
+            let meta = Meta { bucket, name, content_type, version, chunk, user, upload };
             prop_assert_eq!(Meta::from_bytes(&meta.to_bytes().unwrap()), Ok(meta));
         }
 

@@ -23,7 +23,9 @@
 //! Padding is zero bytes up to the next boundary of 8. Nothing in a record is ever
 //! changed in place:
 //!
-//! - a **tombstone** says that the needle of its key is deleted;
+//! - a **tombstone** says that the needle of its key is deleted. It has no data. Where a whole
+//!   name was removed, its meta says so: bucket, name, and the version of the removal, which hides
+//!   every lower version of that name. Other tombstones have no meta;
 //! - an **abort** says that the needle of its key never happened. Recovery writes one
 //!   for each needle of a batch that a crash cut in two.
 //!
@@ -182,7 +184,8 @@ impl NeedleHeader {
     fn check_limits(self) -> Result<Self, FormatError> {
         let sizes_fit = match self.kind {
             Kind::Data => self.data_size <= MAX_DATA_BYTES && self.meta_size <= MAX_META_BYTES,
-            Kind::Tombstone | Kind::Abort => self.data_size == 0 && self.meta_size == 0,
+            Kind::Tombstone => self.data_size == 0 && self.meta_size <= MAX_META_BYTES,
+            Kind::Abort => self.data_size == 0 && self.meta_size == 0,
         };
         if !sizes_fit {
             return Err(FormatError::Field { what: "needle size" });

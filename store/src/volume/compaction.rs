@@ -207,7 +207,10 @@ impl Copy {
                 let record = scanner.record(offset, &header).map_err(|error| self.io(error))?;
                 self.copy_data(&record, offset, &header)
             }
-            Kind::Tombstone if is_newest => self.copy_tombstone(&header),
+            Kind::Tombstone if is_newest => {
+                let record = scanner.record(offset, &header).map_err(|error| self.io(error))?;
+                self.copy_tombstone(&record, &header)
+            }
             // Deleted, repaired or aborted since.
             Kind::Data | Kind::Tombstone | Kind::Abort => Ok(()),
         }
@@ -235,15 +238,15 @@ impl Copy {
         if self.progress.advance(header.record_bytes()) { Ok(()) } else { Err(CANCELLED) }
     }
 
-    fn copy_tombstone(&mut self, header: &NeedleHeader) -> Result<(), StoreError> {
+    /// A tombstone goes on saying which name it removed. Should that be damaged, it still deletes.
+    fn copy_tombstone(&mut self, record: &[u8], header: &NeedleHeader) -> Result<(), StoreError> {
         if let Some(old) = self.copied(header.key) {
             let content = self.content_of(header.key, old)?;
             self.totals.remove(old.record_bytes(), content);
         } else if header.appended_ns < self.keep_tombstones_from_ns {
             return Ok(());
         }
-        let entry =
-            self.put_record(header, crate::format::checksum::Trailer::of(&[], &[]).as_bytes())?;
+        let entry = self.put_record(header, record.get(HEADER_BYTES..).unwrap_or_default())?;
         self.totals.tombstones += 1;
         self.note(header.key, Entry::tombstone(entry.offset));
         Ok(())

@@ -58,6 +58,22 @@ pub fn is_leftover(name: &str, id: VolumeId, generation: u64) -> bool {
     }
 }
 
+/// Whether `name` is an index file of volume `id`, of whatever generation.
+pub fn is_index_of(name: &str, id: VolumeId) -> bool {
+    let kind = name.strip_prefix(&format!("{:010}.", id.get()));
+    kind.and_then(|kind| kind.strip_suffix(".idx"))
+        .is_some_and(|generation| generation.parse::<u64>().is_ok())
+}
+
+/// Whether `name` is a file of volume `id`.
+pub fn is_of(name: &str, id: VolumeId) -> bool {
+    name.strip_prefix(&format!("{:010}.", id.get())).is_some_and(|kind| {
+        let whole = kind.strip_suffix(".tmp").unwrap_or(kind);
+        let whole_name = name.strip_suffix(".tmp").unwrap_or(name);
+        matches!(whole, "vol" | "compact" | "readonly" | "scrub") || is_index_of(whole_name, id)
+    })
+}
+
 /// The volume that `name` is the volume file of.
 pub fn parse_volume(name: &str) -> Option<VolumeId> {
     let digits = name.strip_suffix(VOLUME)?;

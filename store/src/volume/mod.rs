@@ -7,8 +7,10 @@
 mod compaction;
 pub mod digest;
 pub mod files;
+mod fix;
 mod group;
 mod live;
+mod offline;
 mod open;
 mod options;
 mod progress;
@@ -31,7 +33,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use compaction::Compacted;
+pub use fix::{Diagnosis, diagnose, fix};
 pub use live::Condition;
+pub use offline::{Current, OfflineVolume, read_meta};
 pub use open::{Created, OpenError, OpenReport};
 pub use options::{Durability, VolumeOptions};
 pub use progress::Progress;
@@ -41,6 +45,7 @@ pub use scrub::{Finding, Pass, ScrubState, ScrubStep, ScrubTurn};
 pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
 
 use crate::error::StoreError;
+use crate::format::meta::Meta;
 use crate::format::superblock::SUPERBLOCK_BYTES;
 use crate::id::{Cookie, Key, VolumeId};
 use crate::index;
@@ -132,6 +137,17 @@ impl Volume {
     ///
     /// This reads the needle's header from disk. A wrong cookie deletes nothing.
     pub fn delete(&self, key: Key, cookie: Cookie) -> Result<Answer<bool>, StoreError> {
+        self.delete_removed(key, cookie, &Meta::default())
+    }
+
+    /// Like [`Volume::delete`], and the tombstone says which name was removed at which version.
+    pub fn delete_removed(
+        &self,
+        key: Key,
+        cookie: Cookie,
+        removed: &Meta,
+    ) -> Result<Answer<bool>, StoreError> {
+        let tombstone = Prepared::tombstone(key, cookie, removed)?;
         let content = match self.shared.header_of(key) {
             Ok(Some(header)) if header.cookie != cookie => return Err(StoreError::NotFound),
             Ok(header) => header.map(|header| content(&header)),
@@ -139,7 +155,7 @@ impl Volume {
             Err(StoreError::NotFound) => None,
             Err(error) => return Err(error),
         };
-        self.send(|reply| Command::Delete { key, cookie, content, reply })
+        self.send(|reply| Command::Delete { tombstone, content, reply })
     }
 
     /// Finds a needle and checks its cookie. Small needles are read and verified here.

@@ -65,16 +65,24 @@ impl Prepared {
         Ok(Self { kind: Kind::Data, key, cookie, meta, data, trailer })
     }
 
-    /// A record without a body: a tombstone or an abort.
-    pub fn bare(kind: Kind, key: Key, cookie: Cookie) -> Self {
-        Self {
-            kind,
-            key,
-            cookie,
-            meta: Vec::new(),
-            data: Bytes::new(),
-            trailer: Trailer::of(&[], &[]),
-        }
+    /// A tombstone. `removed` says which name was removed at which version; it is empty where
+    /// only the needle goes.
+    ///
+    /// # Errors
+    /// [`StoreError::Malformed`] where that is too much to be said.
+    pub fn tombstone(key: Key, cookie: Cookie, removed: &Meta) -> Result<Self, StoreError> {
+        let meta = removed.to_bytes().map_err(|error| StoreError::Malformed(error.to_string()))?;
+        Ok(Self::dataless(Kind::Tombstone, key, cookie, meta))
+    }
+
+    /// A record that takes back the one of its key.
+    pub fn abort(key: Key, cookie: Cookie) -> Self {
+        Self::dataless(Kind::Abort, key, cookie, Vec::new())
+    }
+
+    fn dataless(kind: Kind, key: Key, cookie: Cookie, meta: Vec<u8>) -> Self {
+        let trailer = Trailer::of(&[], &meta);
+        Self { kind, key, cookie, meta, data: Bytes::new(), trailer }
     }
 
     /// Bytes of the record with its padding.

@@ -21,6 +21,9 @@ use crate::storage::{File, is_device_error, read_up_to};
 const UNPROVEN: &str =
     "not whole: a torn write that was never acknowledged, or damaged since it was written";
 
+/// Of a deletion that stands, though the name it was made for cannot be read any more.
+const IN_A_TOMBSTONE: &str = "in a tombstone, which still deletes: ";
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyReport {
@@ -136,7 +139,8 @@ pub(super) fn verify(
                     None => {}
                     Some(Ok(())) => report.note_good(size_bytes),
                     Some(Err(reason)) => {
-                        report.note_bad(offset.bytes(), size_bytes, Some(header.key), reason);
+                        let lost = (header.kind == Kind::Data).then_some(header.key);
+                        report.note_bad(offset.bytes(), size_bytes, lost, reason);
                     }
                 }
                 size_bytes
@@ -157,8 +161,13 @@ impl Target<'_> {
         offset: NeedleOffset,
         header: &NeedleHeader,
     ) -> io::Result<Option<Result<(), String>>> {
-        if header.kind != Kind::Data {
-            return Ok(None);
+        match header.kind {
+            Kind::Data => {}
+            Kind::Tombstone if header.meta_size > 0 => {
+                let checked = readable(scanner.check(offset, header))?;
+                return Ok(checked.err().map(|reason| Err(format!("{IN_A_TOMBSTONE}{reason}"))));
+            }
+            Kind::Tombstone | Kind::Abort => return Ok(None),
         }
         let newest = is_newest(self.index, header.key, offset.bytes());
         if !newest && !self.doubtful.contains(&header.key) {

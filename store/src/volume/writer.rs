@@ -26,7 +26,7 @@ pub(super) enum Command {
     /// Store needles, all or none.
     Put { needles: Vec<Prepared>, reply: Reply<()> },
     /// Delete a needle. `content` is its part of the digest, if its header was readable.
-    Delete { key: Key, cookie: Cookie, content: Option<u128>, reply: Reply<bool> },
+    Delete { tombstone: Prepared, content: Option<u128>, reply: Reply<bool> },
     /// Run with nobody else writing.
     Exclusive(Box<dyn FnOnce(&mut Writer) + Send>),
     /// Finish what is queued before this, and end.
@@ -142,8 +142,8 @@ impl Writer {
                 Ok(()) => group.answer_put(reply),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Command::Delete { key, cookie, content, reply } => {
-                match self.stage_delete(group, key, cookie, content) {
+            Command::Delete { tombstone, content, reply } => {
+                match self.stage_delete(group, &tombstone, content) {
                     Ok(existed) => group.answer_delete(reply, existed),
                     Err(error) => drop(reply.send(Err(error))),
                 }
@@ -164,14 +164,12 @@ impl Writer {
     fn stage_delete(
         &mut self,
         group: &mut Group,
-        key: Key,
-        cookie: Cookie,
+        tombstone: &Prepared,
         content: Option<u128>,
     ) -> Result<bool, StoreError> {
         self.shared.check_deletes()?;
-        let tombstone = Prepared::bare(crate::format::needle::Kind::Tombstone, key, cookie);
         self.reserve(group, tombstone.record_bytes(), MAX_VOLUME_BYTES, 0)?;
-        group.delete(&self.shared, &tombstone, content)
+        group.delete(&self.shared, tombstone, content)
     }
 
     /// Sees to it that `bytes` more fit behind the group: in the volume, and on the disk.
@@ -310,7 +308,7 @@ impl Writer {
     pub fn abort(&mut self, records: &[(Key, Cookie)]) -> Result<(), StoreError> {
         let mut group = Group::new(Vec::new(), self.synced_end, self.next_append_ns());
         for (key, cookie) in records {
-            let record = Prepared::bare(crate::format::needle::Kind::Abort, *key, *cookie);
+            let record = Prepared::abort(*key, *cookie);
             group.append(&self.shared, &record, Change::Abort)?;
         }
         self.commit(&group)?;

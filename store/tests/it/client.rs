@@ -63,8 +63,9 @@ async fn a_store_far_away_answers_like_one_that_is_near() {
         assert!(matches!(taken, Err(StoreError::Conflict { .. })), "{taken:?}");
         let guess = NeedleId::new(volume, Key::new(1), Cookie::new(8));
         assert!(matches!(read(&store, guess, 0..1).await, Err(StoreError::NotFound)));
-        assert!(store.delete(id(volume, 1)).await.unwrap());
-        assert!(!store.delete(id(volume, 1)).await.unwrap());
+        let removed = Meta { bucket: "b".into(), name: "n1".into(), ..Meta::default() };
+        assert!(store.delete(id(volume, 1), removed.clone()).await.unwrap());
+        assert!(!store.delete(id(volume, 1), removed).await.unwrap());
         assert!(matches!(read(&store, id(volume, 1), 0..1).await, Err(StoreError::NotFound)));
         let status = store.status().await.unwrap();
         assert_eq!(status.volumes[number].live_needles, 2);
@@ -109,6 +110,6 @@ async fn nobody_there_is_told_as_such() {
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let store = StoreClient::new("s1", format!("http://{free}"), CLUSTER, http);
-    let answer = StoreHandle::Remote(store).delete(id(vid(1), 1)).await;
+    let answer = StoreHandle::Remote(store).delete(id(vid(1), 1), Meta::default()).await;
     assert!(matches!(answer, Err(StoreError::Unavailable { store, .. }) if store == "s1"));
 }

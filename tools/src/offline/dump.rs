@@ -5,14 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use hayrick_store::format::checksum::{Trailer, trailer_bytes};
+use hayrick_store::format::NeedleOffset;
 use hayrick_store::format::meta::Meta;
-use hayrick_store::format::needle::{HEADER_BYTES, Kind, NeedleHeader};
+use hayrick_store::format::needle::{Kind, NeedleHeader};
 use hayrick_store::format::superblock::{SUPERBLOCK_BYTES, Superblock};
-use hayrick_store::format::{FormatError, NeedleOffset};
-use hayrick_store::storage::{File, read_exact_at};
-use hayrick_store::volume::read_superblock;
+use hayrick_store::storage::File;
 use hayrick_store::volume::scanner::{Found, Scanner, check_body};
+use hayrick_store::volume::{read_meta, read_superblock};
 use serde::Serialize;
 
 use super::open;
@@ -69,6 +68,8 @@ struct Named {
     name: String,
     content_type: String,
     version: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    upload: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     chunk: Option<[u64; 3]>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -128,14 +129,16 @@ impl Listing<'_> {
 
     fn line(&self, offset: NeedleOffset, header: &NeedleHeader) -> io::Result<Line> {
         let mut record = Record::of(offset, header);
+        if header.kind == Kind::Data || header.meta_size > 0 {
+            match read_meta(self.file, offset, header)? {
+                Ok(meta) => record.meta = Some(Named::of(meta)),
+                Err(error) => record.damage = Some(error.to_string()),
+            }
+        }
         Ok(match header.kind {
             Kind::Tombstone => Line::Tombstone(record),
             Kind::Abort => Line::Abort(record),
             Kind::Data => {
-                match self.meta(offset, header)? {
-                    Ok(meta) => record.meta = Some(Named::of(meta)),
-                    Err(error) => record.damage = Some(error.to_string()),
-                }
                 if self.check
                     && let Err(error) = check_body(self.file, offset, header)?
                 {
@@ -146,30 +149,9 @@ impl Listing<'_> {
         })
     }
 
-    /// The needle's meta, checked, without reading its data.
-    fn meta(
-        &self,
-        offset: NeedleOffset,
-        header: &NeedleHeader,
-    ) -> io::Result<Result<Meta, FormatError>> {
-        let start = offset.bytes() + HEADER_BYTES as u64 + u64::from(header.data_size);
-        let len = u64::from(header.meta_size) + trailer_bytes(header.data_size);
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let bytes = read_exact_at(self.file, len, start)?;
-        Ok(parse_meta(header, &bytes))
-    }
-
     fn print(&self, line: &Line) -> Result<(), Failure> {
         if self.output.is_json() { self.output.json_line(line) } else { self.output.text(line) }
     }
-}
-
-fn parse_meta(header: &NeedleHeader, bytes: &[u8]) -> Result<Meta, FormatError> {
-    let short = FormatError::Short { what: "needle" };
-    let (meta, trailer) = bytes.split_at_checked(header.meta_size as usize).ok_or(short)?;
-    let trailer = Trailer::from_bytes(trailer, header.data_size, header.body_crc)?;
-    trailer.verify_meta(meta)?;
-    Meta::from_bytes(meta)
 }
 
 impl Head {
@@ -203,9 +185,9 @@ impl Record {
 
 impl Named {
     fn of(meta: Meta) -> Self {
-        let Meta { bucket, name, content_type, version, chunk, user } = meta;
+        let Meta { bucket, name, content_type, version, chunk, user, upload } = meta;
         let chunk = chunk.map(|chunk| [chunk.index.into(), chunk.count.into(), chunk.object_size]);
-        Self { bucket, name, content_type, version, chunk, user }
+        Self { bucket, name, content_type, version, upload, chunk, user }
     }
 }
 
@@ -213,8 +195,8 @@ impl Line {
     fn is_damaged(&self) -> bool {
         match self {
             Self::Damage { .. } => true,
-            Self::Needle(record) => record.damage.is_some(),
-            Self::Superblock(_) | Self::Tombstone(_) | Self::Abort(_) => false,
+            Self::Needle(record) | Self::Tombstone(record) => record.damage.is_some(),
+            Self::Superblock(_) | Self::Abort(_) => false,
         }
     }
 }
@@ -248,7 +230,11 @@ impl Record {
         if let Some(Named { bucket, name, chunk, .. }) = meta {
             write!(f, "  {}/{}", one_line(bucket), one_line(name))?;
             if let Some([index, count, _]) = chunk {
-                write!(f, " (part {index} of {count})")?;
+                write!(f, " (part {index}")?;
+                if *count > 0 {
+                    write!(f, ", the last of {count}")?;
+                }
+                write!(f, ")")?;
             }
         }
         match damage {
@@ -256,4 +242,9 @@ impl Record {
             None => Ok(()),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde takes")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

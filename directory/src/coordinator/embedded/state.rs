@@ -35,6 +35,11 @@ impl State {
         Self { map: Arc::new(map), last_volume_id: 0, next_keys: BTreeMap::new() }
     }
 
+    /// Makes a cluster that has nothing yet the one with this id.
+    pub(super) fn begin_as(&mut self, cluster: Uuid) {
+        self.edit().cluster_id = cluster;
+    }
+
     pub(super) fn reserve_volume_id(&mut self) -> Result<VolumeId, CoordinatorError> {
         let id = self.last_volume_id.checked_add(1).and_then(VolumeId::new);
         let id = id.ok_or(CoordinatorError::Exhausted("volume ids"))?;

@@ -2,13 +2,15 @@
 //! seeing the effects of those before it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use hayrick_store::{Cookie, NeedleId};
+use hayrick_store::NeedleId;
 use tokio::sync::oneshot;
 
 use super::keys;
 use crate::BucketName;
-use crate::names::{Committed, Condition, Discard, Garbage, NamesError, Put, Remove, Row};
+use crate::names::removals::Removals;
+use crate::names::{Committed, Condition, Discard, Garbage, NamesError, Put, Removal, Remove, Row};
 
 /// Who waits for the answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, NamesError>>;
@@ -18,7 +20,7 @@ pub(super) enum Job {
     /// With the row as it will be written.
     Put(Put, Vec<u8>, Reply<Committed>),
     Remove(Remove, Reply<Option<Row>>),
-    Discard(Discard, Reply<usize>),
+    Discard(Discard, Reply<Vec<Garbage>>),
     Settle(Vec<Garbage>, Reply<()>),
     Gate(Gate),
 }
@@ -43,7 +45,7 @@ pub(super) trait Base {
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     pub(super) rows: HashMap<Vec<u8>, Option<Written>>,
-    pub(super) garbage: BTreeMap<[u8; 20], Option<Cookie>>,
+    pub(super) garbage: BTreeMap<[u8; 20], Option<Garbage>>,
     /// The highest version among the changes.
     pub(super) version: u64,
     /// By how much the queue of needles grows.
@@ -69,6 +71,7 @@ pub(super) type Answer = Box<dyn FnOnce(bool) + Send>;
 pub(super) struct Group<'a, B> {
     base: &'a B,
     rules: &'a Rules,
+    removals: &'a mut Removals,
     effects: Effects,
     answers: Vec<Answer>,
 }
@@ -83,8 +86,8 @@ pub(super) struct Rules {
 }
 
 impl<'a, B: Base> Group<'a, B> {
-    pub(super) fn new(base: &'a B, rules: &'a Rules) -> Self {
-        Self { base, rules, effects: Effects::default(), answers: Vec::new() }
+    pub(super) fn new(base: &'a B, rules: &'a Rules, removals: &'a mut Removals) -> Self {
+        Self { base, rules, removals, effects: Effects::default(), answers: Vec::new() }
     }
 
     /// Makes the change, or gives back the gate at which the group ends.
@@ -129,11 +132,15 @@ impl<'a, B: Base> Group<'a, B> {
         }
         put.condition.check(current.as_ref().map(|row| row.version))?;
         let Some(current) = current else {
+            let floor = self.removals.floor(&key);
+            if put.row.version <= floor {
+                return Err(NamesError::StaleVersion { current: floor });
+            }
             self.set(key, put.row, value);
             return Ok(Committed::Created);
         };
         if current.version < put.row.version {
-            let leaving = self.leaving(&ids(&current), &put.row, put.due_ms)?;
+            let leaving = self.leaving(&ids(&current), &put.row, put.due_ms, None)?;
             self.queue(&leaving);
             self.set(key, put.row, value);
             return Ok(Committed::Replaced(current));
@@ -141,7 +148,7 @@ impl<'a, B: Base> Group<'a, B> {
         if current.version == put.row.version || put.condition != Condition::None {
             return Err(NamesError::StaleVersion { current: current.version });
         }
-        let leaving = self.leaving(&ids(&put.row), &current, put.due_ms)?;
+        let leaving = self.leaving(&ids(&put.row), &current, put.due_ms, None)?;
         self.queue(&leaving);
         Ok(Committed::Superseded)
     }
@@ -151,20 +158,24 @@ impl<'a, B: Base> Group<'a, B> {
         let current = self.row(&key)?;
         remove.condition.check(current.as_ref().map(|row| row.version))?;
         if let Some(current) = &current {
-            let leaving = self.leaving(&ids(current), &Row::default(), remove.due_ms)?;
+            let removal = Arc::new(remove.of(current));
+            let version = removal.version;
+            let none = Row::default();
+            let leaving = self.leaving(&ids(current), &none, remove.due_ms, Some(removal))?;
             self.queue(&leaving);
+            self.removals.note(&key, version);
             self.effects.rows.insert(key, None);
-            self.effects.version = self.effects.version.max(remove.version);
+            self.effects.version = self.effects.version.max(version);
         }
         Ok(current)
     }
 
-    fn discard(&mut self, discard: &Discard) -> Result<usize, NamesError> {
+    fn discard(&mut self, discard: &Discard) -> Result<Vec<Garbage>, NamesError> {
         let current = self.row(&keys::row(&discard.bucket, &discard.name))?.unwrap_or_default();
         // Whoever discards may not know that its put was made after all.
-        let leaving = self.leaving(&discard.needles, &current, discard.due_ms)?;
+        let leaving = self.leaving(&discard.needles, &current, discard.due_ms, None)?;
         self.queue(&leaving);
-        Ok(leaving.len())
+        Ok(leaving)
     }
 
     fn row(&self, key: &[u8]) -> Result<Option<Row>, NamesError> {
@@ -187,10 +198,11 @@ impl<'a, B: Base> Group<'a, B> {
         old: &[NeedleId],
         new: &Row,
         due_ms: u64,
+        removal: Option<Arc<Removal>>,
     ) -> Result<Vec<Garbage>, NamesError> {
         let kept: HashSet<NeedleId> = new.needle_ids().collect();
         let leaving = old.iter().copied().filter(|id| !kept.contains(id));
-        self.unqueued(leaving.map(|id| Garbage { id, due_ms }))
+        self.unqueued(leaving.map(|id| Garbage { id, due_ms, removal: removal.clone() }))
     }
 
     fn unqueued(&self, garbage: impl Iterator<Item = Garbage>) -> Result<Vec<Garbage>, NamesError> {
@@ -205,7 +217,7 @@ impl<'a, B: Base> Group<'a, B> {
 
     fn queue(&mut self, garbage: &[Garbage]) {
         for entry in garbage {
-            let before = self.effects.garbage.insert(keys::garbage(entry), Some(entry.id.cookie));
+            let before = self.effects.garbage.insert(keys::garbage(entry), Some(entry.clone()));
             if !matches!(before, Some(Some(_))) {
                 self.effects.garbage_growth += 1;
             }
@@ -223,7 +235,7 @@ impl<'a, B: Base> Group<'a, B> {
 
     fn is_queued(&self, key: &[u8; 20]) -> Result<bool, NamesError> {
         match self.effects.garbage.get(key) {
-            Some(cookie) => Ok(cookie.is_some()),
+            Some(queued) => Ok(queued.is_some()),
             None => self.base.has_garbage(key),
         }
     }

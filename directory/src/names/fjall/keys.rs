@@ -74,7 +74,7 @@ mod tests {
     fn the_golden_keys() {
         let (bucket, name) = ("photos".parse().unwrap(), "cats/tom.jpg".parse().unwrap());
         assert_eq!(row(&bucket, &name), b"photos\0cats/tom.jpg");
-        let entry = Garbage { id: "1,2,3".parse().unwrap(), due_ms: 0x0102 };
+        let entry = Garbage { id: "1,2,3".parse().unwrap(), due_ms: 0x0102, removal: None };
         let key = garbage(&entry);
         assert_eq!(key, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(parse_garbage(&key).unwrap(), (entry.id.volume, 0x0102, entry.id.key));

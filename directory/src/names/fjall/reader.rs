@@ -74,8 +74,8 @@ impl Reader {
 fn decode_garbage(entry: Guard) -> Result<Garbage, NamesError> {
     let (key, value) = entry.into_inner().map_err(engine_error)?;
     let (volume, due_ms, key) = keys::parse_garbage(&key)?;
-    let cookie = row::decode_garbage(&value)?;
-    Ok(Garbage { id: NeedleId { volume, key, cookie }, due_ms })
+    let (cookie, removal) = row::decode_garbage(&value)?;
+    Ok(Garbage { id: NeedleId { volume, key, cookie }, due_ms, removal })
 }
 
 struct BucketScan<'a> {

@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::group::{Answer, Base, Effects, Gate, Group, Job, Rules};
 use super::{LAST_VERSION, Shared, Tables, engine_error, keys};
 use crate::BucketName;
-use crate::names::{NamesError, Row, row};
+use crate::names::removals::Removals;
+use crate::names::{Garbage, NamesError, Row, row};
 
 /// The most changes written together; bounds how long the first waits for the last.
 const MAX_GROUP_JOBS: usize = 1_024;
@@ -36,6 +37,7 @@ pub(super) struct Writer<S> {
     shared: Arc<Shared>,
     min_free_bytes: u64,
     rules: Rules,
+    removals: Removals,
 }
 
 impl<S: Sink> Writer<S> {
@@ -45,7 +47,14 @@ impl<S: Sink> Writer<S> {
         shared: Arc<Shared>,
         min_free_bytes: u64,
     ) -> Self {
-        Self { sink, jobs, shared, min_free_bytes, rules: Rules::default() }
+        Self {
+            sink,
+            jobs,
+            shared,
+            min_free_bytes,
+            rules: Rules::default(),
+            removals: Removals::default(),
+        }
     }
 
     /// Works until the queue is closed and empty.
@@ -66,7 +75,7 @@ impl<S: Sink> Writer<S> {
     fn commit_all(&mut self, jobs: Vec<Job>) {
         let mut jobs = jobs.into_iter().peekable();
         while jobs.peek().is_some() {
-            let mut group = Group::new(&self.sink, &self.rules);
+            let mut group = Group::new(&self.sink, &self.rules, &mut self.removals);
             let gate = jobs.by_ref().find_map(|job| group.apply(job));
             let (effects, answers) = group.finish();
             self.write(&effects, answers);
@@ -154,9 +163,13 @@ impl Sink for Tables {
                 None => batch.remove(&self.rows, key.as_slice()),
             }
         }
-        for (key, cookie) in &effects.garbage {
-            match cookie {
-                Some(cookie) => batch.insert(&self.garbage, key, row::encode_garbage(*cookie)?),
+        for (key, queued) in &effects.garbage {
+            match queued {
+                Some(garbage) => {
+                    let Garbage { id, removal, .. } = garbage;
+                    let value = row::encode_garbage(id.cookie, removal.as_deref())?;
+                    batch.insert(&self.garbage, key, value);
+                }
                 None => batch.remove(&self.garbage, key),
             }
         }

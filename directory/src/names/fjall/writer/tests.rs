@@ -50,9 +50,9 @@ impl Sink for Memory {
                 None => drop(self.rows.borrow_mut().remove(key)),
             }
         }
-        for (key, cookie) in &effects.garbage {
-            match cookie {
-                Some(cookie) => drop(self.garbage.borrow_mut().insert(*key, *cookie)),
+        for (key, queued) in &effects.garbage {
+            match queued {
+                Some(queued) => drop(self.garbage.borrow_mut().insert(*key, queued.id.cookie)),
                 None => drop(self.garbage.borrow_mut().remove(key)),
             }
         }
