@@ -24,6 +24,7 @@
 mod access_key;
 mod backoff;
 mod bucket;
+mod client;
 mod clock;
 mod config;
 mod coordinator;
@@ -31,6 +32,7 @@ mod directory;
 mod error;
 mod garbage;
 mod grow;
+mod handle;
 pub mod http;
 mod keys;
 mod names;
@@ -43,6 +45,7 @@ mod testing;
 
 pub use access_key::{AccessKey, Secret};
 pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, ObjectName};
+pub use client::DirectoryClient;
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
@@ -51,6 +54,7 @@ pub use coordinator::{
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
+pub use handle::DirectoryHandle;
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,

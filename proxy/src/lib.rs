@@ -21,7 +21,7 @@ pub mod upload;
 
 use std::sync::Arc;
 
-use hayrick_directory::{Directory, StorePool};
+use hayrick_directory::{DirectoryHandle, StorePool};
 use tokio::sync::Semaphore;
 
 pub use config::{ProxyConfig, ProxyOptions};
@@ -32,7 +32,7 @@ use crate::replicas::Replicas;
 
 /// What a proxy holds while it runs.
 pub struct Proxy {
-    directory: Directory,
+    directory: DirectoryHandle,
     stores: StorePool,
     /// How the stores have answered so far.
     replicas: Replicas,
@@ -47,7 +47,7 @@ pub struct Proxy {
 impl Proxy {
     /// Puts a proxy together and starts its image threads.
     pub fn start(
-        directory: Directory,
+        directory: DirectoryHandle,
         stores: StorePool,
         options: ProxyOptions,
     ) -> Result<Arc<Self>, StartError> {

@@ -1,4 +1,4 @@
-//! Objects on several stores, each behind a socket, some of them ill.
+//! Objects on several stores behind sockets, some of them ill, and a directory behind another.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -6,13 +6,15 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::{HeaderName, HeaderValue};
 use hayrick_directory::{
-    Access, Coordinator as _, Directory, DirectoryConfig, EmbeddedCoordinator, FjallNames,
-    HybridClock, Parts, StoreId, StorePool, SystemClock,
+    Access, Coordinator as _, Directory, DirectoryClient, DirectoryConfig, DirectoryHandle,
+    EmbeddedCoordinator, FjallNames, HybridClock, Parts, StoreId, StorePool, SystemClock,
 };
+use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig};
 use hayrick_service::Shutdown;
-use hayrick_service::client::{Client, ClientOptions};
+use hayrick_service::client::{Client, ClientError, ClientOptions};
 use hayrick_service::config::ByteSize;
 use hayrick_service::listen::{ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
@@ -41,6 +43,7 @@ impl Cluster {
         config.growth.min_disk_free_bytes = 1 << 20;
         config.garbage.grace_ms = 0;
         let coordinator = EmbeddedCoordinator::open(dir.path().join("cluster.json")).unwrap();
+        let coordinator = Arc::new(coordinator);
         let names = FjallNames::open(&dir.path().join("names"), &config.names).unwrap();
         let cluster = coordinator.map().cluster_id;
         let (shutdown, pool, mut stores) = (Shutdown::new(), StorePool::default(), BTreeMap::new());
@@ -63,7 +66,7 @@ impl Cluster {
         }
         pool.replace(handles);
         let directory = Directory::new(Parts {
-            coordinator: Arc::new(coordinator),
+            coordinator: Arc::clone(&coordinator) as _,
             names: Arc::new(names),
             stores: Arc::new(pool.clone()),
             clock: HybridClock::new(SystemClock, 0),
@@ -75,7 +78,13 @@ impl Cluster {
         let bucket = "photos".parse().unwrap();
         directory.create_bucket(bucket, Access::Public, Access::Public, copies).await.unwrap();
         let options = ProxyConfig::default().check().unwrap();
-        let proxy = Proxy::start(directory.clone(), pool.clone(), options).unwrap();
+        let routes = hayrick_directory::http::data::router(directory.clone());
+        // The first of two directories does not answer.
+        let servers = vec![nobody(), listen(routes, &Shutdown::new()).await];
+        let clock = HybridClock::new(SystemClock, 0);
+        let http = Client::new(ClientOptions::default());
+        let far = DirectoryClient::new(servers, http, coordinator, clock);
+        let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
         let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
         let http = Client::new(ClientOptions::default());
         Self { dir, stores, pool, directory, url, http, shutdown }
@@ -108,6 +117,12 @@ async fn listen(router: Router, shutdown: &Shutdown) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(serve(listener, router, ListenOptions::named("test"), shutdown.clone()));
     url
+}
+
+/// The URL of a port that was free a moment ago.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
 }
 
 fn bytes(size: u32) -> Vec<u8> {
@@ -207,4 +222,41 @@ async fn writes_move_to_other_stores_and_leave_nothing_behind() {
     crate::rig::eventually("two copies of each object, and no more", || live() == 2 * 40).await;
     assert_eq!(cluster.directory.garbage_len(), 0);
     cluster.shutdown.trigger();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_far_away_answers_like_one_that_is_near() {
+    let cluster = Cluster::new(1, 1).await;
+    let url = |name: &str| format!("{}/photos/{name}", cluster.url);
+    let put = |name: &str, header: &'static str, value: &str| {
+        let call = cluster.http.put(url(name)).body(bytes(10));
+        let value = HeaderValue::from_str(value).unwrap();
+        call.header(HeaderName::from_static(header), value).send()
+    };
+    let status = |answer: Result<_, ClientError>| match answer {
+        Ok::<axum::response::Response, _>(answer) => answer.status().as_u16(),
+        Err(error) => error.status().unwrap().as_u16(),
+    };
+    assert_eq!(status(put("a", "if-none-match", "*").await), 201);
+    assert_eq!(status(put("a", "if-none-match", "*").await), 412);
+    let head = cluster.http.head(url("a")).send().await.unwrap();
+    let etag = head.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(status(put("a", "if-match", &etag).await), 200);
+    assert_eq!(status(put("a", "if-match", &etag).await), 412);
+    assert_eq!(status(put("b/c", "content-type", "x/y").await), 201);
+    assert_eq!(status(put("b/c", "content-type", "x/z").await), 200, "newer than the one before");
+    let listing = cluster.http.get(format!("{}/photos?delimiter=/", cluster.url)).send_json();
+    let listing: Listing = listing.await.unwrap();
+    assert_eq!((listing.objects.len(), listing.prefixes), (1, vec!["b/".to_owned()]));
+    assert_eq!(status(cluster.http.delete(url("a")).send().await), 204);
+    assert_eq!(status(cluster.http.delete(url("a")).send().await), 404);
+    assert_eq!(status(cluster.http.get(url("a")).send().await), 404);
+    let elsewhere = cluster.http.put(format!("{}/nobucket/a", cluster.url)).body("x");
+    assert_eq!(status(elsewhere.send().await), 404);
+    // Both versions of b/c were stored, one is left.
+    let live = || {
+        let statuses = cluster.stores.values().map(|store| store.status());
+        statuses.flat_map(|status| status.volumes).map(|volume| volume.live_needles).sum::<u64>()
+    };
+    crate::rig::eventually("one needle left", || live() == 1).await;
 }

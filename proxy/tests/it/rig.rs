@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use hayrick_directory::{
-    Access, BucketName, Directory, DirectoryConfig, EmbeddedCoordinator, FjallNames, HybridClock,
-    Parts, StorePool, SystemClock,
+    Access, BucketName, Directory, DirectoryConfig, DirectoryHandle, EmbeddedCoordinator,
+    FjallNames, HybridClock, Parts, StorePool, SystemClock,
 };
 use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig, router};
@@ -69,7 +69,12 @@ impl Rig {
         let (directory, store) = open(dir.path()).await;
         let stores =
             StorePool::new([("local".parse().unwrap(), StoreHandle::Local(Arc::clone(&store)))]);
-        let proxy = Proxy::start(directory.clone(), stores, config.check().unwrap()).unwrap();
+        let proxy = Proxy::start(
+            DirectoryHandle::Local(directory.clone()),
+            stores,
+            config.check().unwrap(),
+        )
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let options = ListenOptions::named("public");

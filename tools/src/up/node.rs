@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hayrick_directory::{
-    Background, Coordinator as _, Directory, EmbeddedCoordinator, FjallNames, HybridClock, Parts,
-    StoreId, StorePool, SystemClock, open_files,
+    Background, Coordinator as _, Directory, DirectoryHandle, EmbeddedCoordinator, FjallNames,
+    HybridClock, Parts, StoreId, StorePool, SystemClock, open_files,
 };
 use hayrick_proxy::Proxy;
 use hayrick_store::{Store, StoreHandle};
@@ -58,8 +58,9 @@ impl Node {
         })
         .await
         .map_err(|error| Failure::failed(format!("directory: {error}")))?;
-        let proxy = Proxy::start(directory.clone(), stores, settings.proxy.clone())
-            .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
+        let proxy =
+            Proxy::start(DirectoryHandle::Local(directory.clone()), stores, settings.proxy.clone())
+                .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
         let stop_background = CancellationToken::new();
         let background = directory.spawn_background(&stop_background);
         Ok(Self { directory, store, proxy, background, stop_background })
