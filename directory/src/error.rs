@@ -66,6 +66,10 @@ pub enum DirectoryError {
     /// Too many changes are waiting: 503, try later.
     #[error("the directory is busy")]
     Busy,
+    /// What the cluster agrees on cannot be changed now, or it is not known whether it
+    /// was: 503, look again and try later.
+    #[error("{0}")]
+    Unavailable(String),
     /// Another changed the same thing at the same time: look again and retry.
     #[error("{0}")]
     Conflict(String),
@@ -115,8 +119,19 @@ impl From<CoordinatorError> for DirectoryError {
             CoordinatorError::Invalid(reason) => Self::BadRequest(reason),
             CoordinatorError::Exhausted(_) => Self::Full,
             CoordinatorError::Failed => Self::Failed,
-            CoordinatorError::Corrupt { .. } => Self::Corrupt(text),
-            CoordinatorError::Locked(_) | CoordinatorError::NewerFormat { .. } => Self::Setup(text),
+            CoordinatorError::Unavailable { .. } | CoordinatorError::InDoubt(_) => {
+                Self::Unavailable(text)
+            }
+            CoordinatorError::Corrupt { .. } | CoordinatorError::Damaged { .. } => {
+                Self::Corrupt(text)
+            }
+            CoordinatorError::Locked(_)
+            | CoordinatorError::NewerFormat { .. }
+            | CoordinatorError::Denied(_)
+            | CoordinatorError::WrongCluster { .. }
+            | CoordinatorError::StoreTaken { .. }
+            | CoordinatorError::Refused { .. }
+            | CoordinatorError::Setup(_) => Self::Setup(text),
             CoordinatorError::Io { .. } => Self::Io(text),
         }
     }

@@ -44,6 +44,11 @@ pub fn api_error(error: DirectoryError) -> ApiError {
             ApiError::unavailable(message, NO_VOLUME_RETRY).with_code("NoWritableVolume")
         }
         DirectoryError::Busy => ApiError::unavailable(message, BUSY_RETRY).with_code("Busy"),
+        // Where the coordination service stands is no client's affair.
+        DirectoryError::Unavailable(_) => {
+            let message = "the cluster map cannot be changed now, or it is unknown whether it was";
+            ApiError::unavailable(message, BUSY_RETRY).with_code("CoordinatorUnavailable")
+        }
         DirectoryError::Failed
         | DirectoryError::Corrupt(_)
         | DirectoryError::Io(_)

@@ -45,8 +45,8 @@ pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, O
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
-    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, Versioned, Volume,
-    VolumeState,
+    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, KeeperInfo, KnownStore,
+    Member, MemberDisk, Versioned, Volume, VolumeState,
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
@@ -56,4 +56,6 @@ pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Remove, Row,
 };
-pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};
+pub use stores::{
+    DiskReport, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
+};
