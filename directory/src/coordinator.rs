@@ -10,6 +10,7 @@ mod conformance;
 mod embedded;
 mod members;
 mod rules;
+pub mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -46,7 +46,7 @@ pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
     Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, KeeperInfo, KnownStore,
-    Member, MemberDisk, Versioned, Volume, VolumeState,
+    Member, MemberDisk, Versioned, Volume, VolumeState, zookeeper,
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
