@@ -49,6 +49,20 @@ pub struct ClusterMap {
     pub keeper: Option<KeeperInfo>,
 }
 
+impl ClusterMap {
+    /// A cluster without anything.
+    fn empty(cluster_id: Uuid) -> Self {
+        Self {
+            cluster_id,
+            volumes: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            access_keys: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            keeper: None,
+        }
+    }
+}
+
 /// A value and the revision that a change of it has to name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

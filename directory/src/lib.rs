@@ -6,7 +6,7 @@
 //!                 /        |        \
 //!     placement, keys    reaper     Names ........ fjall
 //!              |    \     |    \___/
-//!            grower  Coordinator ................. one file
+//!            grower  Coordinator ................. one file, or ZooKeeper
 //!                 \_____ Stores ................. the caller's
 //! ```
 //!
@@ -17,7 +17,8 @@
 //! background.
 //!
 //! Names, volumes and what the cluster agrees on sit behind the traits [`Names`],
-//! [`Stores`] and [`Coordinator`]; the engines here keep them in one process.
+//! [`Stores`] and [`Coordinator`]. The engines here keep them in one process, but for
+//! [`zookeeper`], which lets many agree.
 
 #![forbid(unsafe_code)]
 

@@ -1,20 +1,23 @@
 //! ZooKeeper servers that live as long as a test.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// What a JVM takes on a machine under load.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 const CLASS_PATH: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar";
 const INSTALL: &str = "ZooKeeper is not installed, and these tests need a real one. Run `make test`, \
-    which installs it, or: apt-get install --no-install-recommends zookeeper default-jre-headless";
+    which installs it, or: apt-get install --no-install-recommends libzookeeper-java libslf4j-java \
+    default-jre-headless";
 /// Ends the server when its own standard input ends: with the test process, however that dies.
 const KEEPER: &str = r#""$@" </dev/null >"$0" 2>&1 & echo $!; read -r _; kill -9 $!"#;
 
@@ -80,6 +83,15 @@ impl ZooKeeper {
     /// Kills the server at once, as a crash would.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Removes all that the server has stored.
+    ///
+    /// # Panics
+    /// It is running.
+    pub fn forget(&self) {
+        assert!(self.process.is_none(), "the server is running");
+        fs::remove_dir_all(self.folder.join("data/version-2")).expect("the stored data");
     }
 
     /// Stops the server in its tracks: connections stay open, and nothing is answered.
@@ -170,10 +182,11 @@ impl Ensemble {
     /// ZooKeeper is not installed, or does not start.
     pub fn start() -> Self {
         let temporary = TempDir::new().expect("a temporary folder");
-        let peers: String = (1..=3)
-            .map(|id| format!("server.{id}=127.0.0.1:{}:{}\n", free_port(), free_port()))
-            .collect();
-        let more = format!("initLimit=20\nsyncLimit=10\nquorumListenOnAllIPs=false\n{peers}");
+        let mut more = "initLimit=20\nsyncLimit=10\nquorumListenOnAllIPs=false".to_owned();
+        for id in 1..=3 {
+            let (peers, election) = (free_port(), free_port());
+            let _ = write!(more, "\nserver.{id}=127.0.0.1:{peers}:{election}");
+        }
         let mut servers = Vec::new();
         for id in 1..=3 {
             let folder = temporary.path().join(id.to_string());
@@ -201,8 +214,17 @@ impl Ensemble {
     }
 }
 
-/// A port that was free just now.
+/// A port that is free, and stays so while its server is restarted: it is not one that
+/// the system gives to connections.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("the port's number").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other test processes begin elsewhere.
+    let start = std::process::id().wrapping_mul(101);
+    loop {
+        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(step % 12_000).expect("below 12,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use hayrick_store::VolumeId;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 use zookeeper_client::Acls;
 
@@ -50,7 +50,7 @@ const REFRESHES: usize = 64;
 /// presence of its stores and its leadership.
 pub struct ZooKeeperCoordinator {
     shared: Arc<Shared>,
-    session: JoinHandle<()>,
+    _session: DropGuard,
 }
 
 struct Shared {
@@ -80,35 +80,39 @@ impl ZooKeeperCoordinator {
 
         let map = watch::Sender::new(Arc::new(ClusterMap::empty(cluster_id)));
         let (refreshes, refreshes_taken) = mpsc::channel(REFRESHES);
-        let tree = Tree::new(map.clone(), refreshes_taken, config.connect.clone());
+        let stop = CancellationToken::new();
+        let place = config.connect.clone();
+        let tree = Tree::new(map.clone(), refreshes_taken, place, stop.clone());
         let sessions = Arc::new(Sessions::new());
         let following = session::keep(config.clone(), Arc::clone(&sessions), tree, client);
-        let session = tokio::spawn(following);
+        tokio::spawn({
+            let (stop, sessions) = (stop.clone(), Arc::clone(&sessions));
+            async move {
+                tokio::select! {
+                    biased; // so that nothing is polled any more
+                    () = stop.cancelled() => {}
+                    () = following => {}
+                }
+                sessions.withdraw();
+            }
+        });
         let boot_id = Uuid::new_v4();
         let shared = Shared { config, sessions, map, refreshes, cluster_id, boot_id };
-        let this = Self { shared: Arc::new(shared), session };
+        let this = Self { shared: Arc::new(shared), _session: stop.drop_guard() };
         let loaded = this.shared.sessions.connected();
         let loaded = tokio::time::timeout(this.shared.config.change_timeout(), loaded).await;
         loaded.map_err(|_| unanswered(&this.shared.config))?;
         Ok(this)
     }
-
-    /// Runs a change as a task of its own, to its end.
-    fn run<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = Result<T, CoordinatorError>> + Send + 'static,
-    ) -> Change<'_, T> {
-        let task = tokio::spawn(change);
-        // The task is never aborted, so it fails to join only if it panicked.
-        task.map(|joined| joined.unwrap_or(Err(CoordinatorError::Failed))).boxed()
-    }
 }
 
-impl Drop for ZooKeeperCoordinator {
-    fn drop(&mut self) {
-        self.session.abort();
-        self.shared.sessions.withdraw();
-    }
+/// Runs a change as a task of its own, to its end.
+fn run<'a, T: Send + 'static>(
+    change: impl Future<Output = Result<T, CoordinatorError>> + Send + 'static,
+) -> Change<'a, T> {
+    let task = tokio::spawn(change);
+    // The task is never aborted, so it fails to join only if it panicked.
+    task.map(|joined| joined.unwrap_or(Err(CoordinatorError::Failed))).boxed()
 }
 
 impl Shared {
@@ -128,10 +132,10 @@ impl Shared {
             client.sync(layout::BUCKETS).await?;
             for bucket in client.list_children(layout::BUCKETS).await? {
                 let path = format!("{}/{bucket}/{id}", layout::BUCKETS);
-                if let Some(Entry::AccessKey(bucket, _)) = Entry::parse(&path) {
-                    if client.check_stat(&path).await?.is_some() {
-                        return Ok(bucket);
-                    }
+                if let Some(Entry::AccessKey(bucket, _)) = Entry::parse(&path)
+                    && client.check_stat(&path).await?.is_some()
+                {
+                    return Ok(bucket);
                 }
             }
             Err(CoordinatorError::Missing(access_key_name(id)).into())
@@ -156,12 +160,12 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn reserve_volume_id(&self) -> Change<'_, VolumeId> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move { shared.reserve_volume_id().await })
+        run(async move { shared.reserve_volume_id().await })
     }
 
     fn publish_volume(&self, id: VolumeId, volume: Volume) -> Change<'_, ()> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move {
+        run(async move {
             check_replicas(&volume)?;
             if !shared.is_reserved(id).await? {
                 return Err(CoordinatorError::Invalid("the volume's id was never reserved"));
@@ -173,7 +177,7 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn update_volume(&self, id: VolumeId, expected: u64, volume: Volume) -> Change<'_, u64> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move {
+        run(async move {
             check_replicas(&volume)?;
             let check = |present: &Volume| check_epoch(present, &volume);
             let what = volume_name(id);
@@ -183,12 +187,12 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn lease_keys(&self, volume: VolumeId, count: u64) -> Change<'_, Range<u64>> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move { shared.lease_keys(volume, count).await })
+        run(async move { shared.lease_keys(volume, count).await })
     }
 
     fn create_bucket(&self, bucket: Bucket) -> Change<'_, ()> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move {
+        run(async move {
             check_copies(&bucket)?;
             let (entry, what) = (Entry::Bucket(bucket.name.clone()), bucket_name(&bucket.name));
             shared.create(entry, &bucket, what, no_folder).await
@@ -197,7 +201,7 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn update_bucket(&self, expected: u64, bucket: Bucket) -> Change<'_, u64> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move {
+        run(async move {
             check_copies(&bucket)?;
             let (entry, what) = (Entry::Bucket(bucket.name.clone()), bucket_name(&bucket.name));
             shared.update(entry, expected, &bucket, what, |_| Ok(())).await
@@ -206,7 +210,7 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn remove_bucket(&self, name: &BucketName, expected: u64) -> Change<'_, ()> {
         let (shared, name) = (Arc::clone(&self.shared), name.clone());
-        self.run(async move {
+        run(async move {
             let what = bucket_name(&name);
             shared.remove_with_children(Entry::Bucket(name), expected, what).await
         })
@@ -214,7 +218,7 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn add_access_key(&self, key: AccessKey) -> Change<'_, ()> {
         let shared = Arc::clone(&self.shared);
-        self.run(async move {
+        run(async move {
             let entry = Entry::AccessKey(key.bucket.clone(), key.id.clone());
             if Entry::parse(&entry.path()).as_ref() != Some(&entry) {
                 return Err(CoordinatorError::Invalid("the access key's id is no node name"));
@@ -226,7 +230,7 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn remove_access_key(&self, id: &str) -> Change<'_, ()> {
         let (shared, id) = (Arc::clone(&self.shared), id.to_owned());
-        self.run(async move {
+        run(async move {
             let bucket = shared.bucket_of_key(&id).await?;
             let what = access_key_name(&id);
             shared.remove(Entry::AccessKey(bucket, id), what).await

@@ -26,14 +26,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new_cluster() -> Self {
-        let map = ClusterMap {
-            cluster_id: Uuid::new_v4(),
-            volumes: BTreeMap::new(),
-            buckets: BTreeMap::new(),
-            access_keys: BTreeMap::new(),
-            stores: BTreeMap::new(),
-            keeper: None,
-        };
+        let map = ClusterMap::empty(Uuid::new_v4());
         Self { map: Arc::new(map), last_volume_id: 0, next_keys: BTreeMap::new() }
     }
 

@@ -78,6 +78,11 @@ impl Candidacy {
         }
     }
 
+    /// The lead, if this keeper has it for certain now.
+    pub fn leadership(&self) -> Option<Leadership> {
+        self.leadership.borrow().clone().filter(Leadership::is_held)
+    }
+
     /// Stands back, and gives the lead away if it has it.
     pub async fn resign(self) -> Result<(), CoordinatorError> {
         self.task.abort();

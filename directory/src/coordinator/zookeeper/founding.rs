@@ -23,20 +23,16 @@ pub(super) async fn join(
     known: Option<Uuid>,
 ) -> Result<Uuid, CoordinatorError> {
     loop {
-        match find(client).await.map_err(|error| refused(config, error))? {
-            Some(data) => {
-                let id = check(config, &data, known)?;
-                warn_if_open_to_all(client).await.map_err(|error| refused(config, error))?;
-                return Ok(id);
-            }
-            None => {
-                if let Some(expected) = known {
-                    let (place, found) = (config.connect.clone(), None);
-                    return Err(CoordinatorError::WrongCluster { place, found, expected });
-                }
-                begin(config, client).await?;
-            }
+        if let Some(data) = find(client).await.map_err(|error| refused(config, error))? {
+            let id = check(config, &data, known)?;
+            warn_if_open_to_all(client).await.map_err(|error| refused(config, error))?;
+            return Ok(id);
         }
+        if let Some(expected) = known {
+            let (place, found) = (config.connect.clone(), None);
+            return Err(CoordinatorError::WrongCluster { place, found, expected });
+        }
+        begin(config, client).await?;
     }
 }
 

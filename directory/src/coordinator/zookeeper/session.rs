@@ -77,11 +77,11 @@ impl Sessions {
     }
 
     /// Notes why ZooKeeper cannot be used now; answers whether that is news.
-    fn troubled(&self, problem: String) -> bool {
+    fn troubled(&self, problem: &str) -> bool {
         metrics::gauge!("hayrick_zookeeper_connected").set(0.0);
         let mut last = self.problem.lock();
-        let is_news = last.as_ref() != Some(&problem);
-        *last = Some(problem);
+        let is_news = last.as_deref() != Some(problem);
+        *last = Some(problem.to_owned());
         is_news
     }
 
@@ -142,11 +142,11 @@ pub(super) async fn keep(
                 match AssertUnwindSafe(following).catch_unwind().await {
                     Ok(true) => pause = MIN_PAUSE,
                     Ok(false) => {}
-                    Err(_) => report(&sessions, "the client library failed".to_owned()),
+                    Err(_) => report(&sessions, "the client library failed"),
                 }
                 sessions.withdraw();
             }
-            Err(error) => report(&sessions, error.to_string()),
+            Err(error) => report(&sessions, &error.to_string()),
         }
         tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
         pause = (pause * 2).min(MAX_PAUSE);
@@ -172,19 +172,19 @@ async fn follow(
                     pause = MIN_PAUSE;
                     sessions.publish(client);
                 });
-                report(sessions, ended.await.to_string());
+                report(sessions, &ended.await.to_string());
             }
             SessionState::Disconnected | SessionState::ConnectedReadOnly => {
                 // The library gives a session up sooner; this is for when it does not.
                 let reconnected = tokio::time::timeout(session_timeout * 3, states.changed());
                 if reconnected.await.is_err() {
-                    report(sessions, "no server answers".to_owned());
+                    report(sessions, "no server answers");
                     return useful;
                 }
                 continue;
             }
             state @ (SessionState::Expired | SessionState::Closed | SessionState::AuthFailed) => {
-                report(sessions, format!("session {} ended: {state}", client.session_id()));
+                report(sessions, &format!("session {} ended: {state}", client.session_id()));
                 return useful;
             }
         }
@@ -193,8 +193,8 @@ async fn follow(
     }
 }
 
-fn report(sessions: &Sessions, problem: String) {
-    if sessions.troubled(problem.clone()) {
-        tracing::warn!(%problem, "no use of ZooKeeper; going on with the last cluster map");
+fn report(sessions: &Sessions, problem: &str) {
+    if sessions.troubled(problem) {
+        tracing::warn!(problem, "no use of ZooKeeper; going on with the last cluster map");
     }
 }

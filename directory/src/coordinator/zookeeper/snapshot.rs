@@ -17,20 +17,6 @@ pub(super) enum Damage {
     OtherCluster(Option<Uuid>),
 }
 
-impl ClusterMap {
-    /// A cluster without anything.
-    pub(super) fn empty(cluster_id: Uuid) -> Self {
-        Self {
-            cluster_id,
-            volumes: Default::default(),
-            buckets: Default::default(),
-            access_keys: Default::default(),
-            stores: Default::default(),
-            keeper: None,
-        }
-    }
-}
-
 /// The revision of a node: 1 for a new one.
 pub(super) fn revision(stat: &Stat) -> u64 {
     u64::try_from(stat.version).unwrap_or(0).saturating_add(1)

@@ -3,12 +3,12 @@
 mod auth;
 mod election;
 mod foreign;
+mod kill;
 mod membership;
 mod outage;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use hayrick_service::auth::Secret;
 use hayrick_testkit::ZooKeeper;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, PersistentWatcher, Stat, WatchedEvent,
 };
@@ -41,6 +42,8 @@ pub(super) struct Tree {
     damaged: BTreeMap<Entry, i64>,
     /// The cluster's folder, for messages.
     place: String,
+    /// Given when the coordinator ends.
+    stop: CancellationToken,
 }
 
 /// An entry and what was read of it.
@@ -62,8 +65,9 @@ impl Tree {
         map: watch::Sender<Arc<ClusterMap>>,
         refreshes: mpsc::Receiver<Refresh>,
         place: String,
+        stop: CancellationToken,
     ) -> Self {
-        Self { map, refreshes, waiting: Vec::new(), damaged: BTreeMap::new(), place }
+        Self { map, refreshes, waiting: Vec::new(), damaged: BTreeMap::new(), place, stop }
     }
 
     /// Reads everything, calls `ready`, and follows the changes until the connection
@@ -86,8 +90,13 @@ impl Tree {
         ready();
         loop {
             let mut dirty = BTreeSet::new();
+            // With the process the client's own task may end first, and the watcher
+            // then panics.
+            if self.stop.is_cancelled() {
+                return Err(Error::ClientClosed.into());
+            }
             tokio::select! {
-                event = watcher.changed() => note(event, &mut dirty)?,
+                event = watcher.changed() => note(&event, &mut dirty)?,
                 refresh = self.refreshes.recv() => match refresh {
                     Some(refresh) => self.take(refresh, &mut dirty),
                     None => return Err(Error::ClientClosed.into()),
@@ -134,7 +143,7 @@ impl Tree {
         // none is left, the map is that of one moment.
         while !dirty.is_empty() {
             for (entry, read) in read_all(client, dirty).await? {
-                self.apply(&mut map, entry, read)?;
+                self.apply(&mut map, entry, read.as_ref())?;
             }
             dirty = BTreeSet::new();
             drain(watcher, &mut dirty)?;
@@ -159,10 +168,10 @@ impl Tree {
         &mut self,
         map: &mut ClusterMap,
         entry: Entry,
-        read: Option<(Vec<u8>, Stat)>,
+        read: Option<&(Vec<u8>, Stat)>,
     ) -> Result<(), Ended> {
-        let transaction = read.as_ref().map(|(_, stat)| stat.mzxid);
-        match snapshot::apply(map, &entry, read.as_ref().map(|(data, stat)| (&data[..], stat))) {
+        let transaction = read.map(|(_, stat)| stat.mzxid);
+        match snapshot::apply(map, &entry, read.map(|(data, stat)| (&data[..], stat))) {
             Ok(()) => {
                 self.damaged.remove(&entry);
             }
@@ -187,7 +196,7 @@ impl Tree {
 
 /// Notes what an event is about. An event of the session is an error: what came between
 /// must be read again.
-fn note(event: WatchedEvent, dirty: &mut BTreeSet<Entry>) -> Result<(), Error> {
+fn note(event: &WatchedEvent, dirty: &mut BTreeSet<Entry>) -> Result<(), Error> {
     if event.event_type == EventType::Session {
         return Err(Error::ConnectionLoss);
     }
@@ -203,7 +212,7 @@ fn note(event: WatchedEvent, dirty: &mut BTreeSet<Entry>) -> Result<(), Error> {
 /// Notes all events that have arrived.
 fn drain(watcher: &mut PersistentWatcher, dirty: &mut BTreeSet<Entry>) -> Result<(), Error> {
     while let Some(event) = watcher.changed().now_or_never() {
-        note(event, dirty)?;
+        note(&event, dirty)?;
     }
     Ok(())
 }
