@@ -23,6 +23,7 @@ mod tree;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use hayrick_store::VolumeId;
@@ -101,7 +102,7 @@ impl ZooKeeperCoordinator {
         let this = Self { shared: Arc::new(shared), _session: stop.drop_guard() };
         let loaded = this.shared.sessions.connected();
         let loaded = tokio::time::timeout(this.shared.config.change_timeout(), loaded).await;
-        loaded.map_err(|_| unanswered(&this.shared.config))?;
+        loaded.map_err(|_| this.shared.unavailable())?;
         Ok(this)
     }
 }
@@ -119,6 +120,17 @@ impl Shared {
     /// Who may do what with the nodes made here.
     fn acls(&self) -> Acls<'static> {
         founding::acls(&self.config)
+    }
+
+    /// Why nothing can be changed now.
+    fn unavailable(&self) -> CoordinatorError {
+        let servers = self.config.servers().to_owned();
+        CoordinatorError::Unavailable { servers, reason: self.sessions.problem() }
+    }
+
+    /// After how long without a sign of life ZooKeeper ends a session.
+    fn session_timeout(&self) -> Duration {
+        self.sessions.timeout().unwrap_or(self.config.session_timeout())
     }
 
     /// The bucket of an access key: as the map says, else as ZooKeeper does.

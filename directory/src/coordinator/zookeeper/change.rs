@@ -120,8 +120,7 @@ impl Shared {
             Err(if doubt.is_open() {
                 CoordinatorError::InDoubt(what.to_owned())
             } else {
-                let servers = self.config.servers().to_owned();
-                CoordinatorError::Unavailable { servers, reason: self.sessions.problem() }
+                self.unavailable()
             })
         })
     }

@@ -130,7 +130,7 @@ impl Shared {
                 // it cannot.
                 Ok(None) => {
                     let vacant = maps.wait_for(|map| map.keeper.is_none());
-                    let _ = tokio::time::timeout(self.config.session_timeout(), vacant).await;
+                    let _ = tokio::time::timeout(self.session_timeout(), vacant).await;
                 }
                 Err(error) => {
                     tracing::warn!(name, %error, "the keeper's election failed");
@@ -218,7 +218,7 @@ impl Shared {
     }
 
     fn check_interval(&self) -> Duration {
-        self.config.session_timeout() / CHECKS_PER_TIMEOUT
+        self.session_timeout() / CHECKS_PER_TIMEOUT
     }
 }
 

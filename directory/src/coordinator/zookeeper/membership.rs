@@ -87,7 +87,7 @@ impl ZooKeeperCoordinator {
                         held_since = Instant::now();
                     }
                     // A dead process's session is over by then, unless its timeout is longer.
-                    if held_since.elapsed() > shared.config.session_timeout() * 2 {
+                    if held_since.elapsed() > shared.session_timeout() * 2 {
                         let store = registration.store;
                         return Err(CoordinatorError::StoreTaken { store, address });
                     }

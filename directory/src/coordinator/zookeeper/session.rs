@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use zookeeper_client::{Client, Error, SessionState};
 
 use super::ZooKeeperConfig;
-use super::tree::Tree;
+use super::tree::{Ended, Tree};
 use crate::CoordinatorError;
 
 const MIN_PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +57,11 @@ impl Sessions {
         self.current.borrow().as_ref().map_or(0, |client| client.session_id().0)
     }
 
+    /// The timeout of the present session, as the server set it.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.current.borrow().as_ref().map(Client::session_timeout)
+    }
+
     /// Tells of new sessions.
     pub(super) fn subscribe(&self) -> watch::Receiver<Option<Client>> {
         self.current.subscribe()
@@ -64,7 +69,9 @@ impl Sessions {
 
     /// The session may be used for changes.
     pub(super) fn publish(&self, client: &Client) {
-        *self.problem.lock() = None;
+        if let Some(problem) = self.problem.lock().take() {
+            tracing::info!(after = problem, "ZooKeeper is in use again");
+        }
         if self.id() != client.session_id().0 {
             self.current.send_replace(Some(client.clone()));
         }
@@ -172,7 +179,11 @@ async fn follow(
                     pause = MIN_PAUSE;
                     sessions.publish(client);
                 });
-                report(sessions, &ended.await.to_string());
+                let ended = ended.await;
+                report(sessions, &ended.to_string());
+                if matches!(ended, Ended::Cluster(_)) {
+                    sessions.withdraw();
+                }
             }
             SessionState::Disconnected | SessionState::ConnectedReadOnly => {
                 // The library gives a session up sooner; this is for when it does not.

@@ -25,6 +25,10 @@ use crate::{ClusterMap, CoordinatorError};
 /// to flood a server that others need.
 const PIPELINE: usize = 1_000;
 
+/// How often entries that changed while they were read are read again before the map is
+/// shown.
+const ROUNDS: usize = 8;
+
 /// A change made here that the map should show.
 pub(super) struct Refresh {
     pub(super) entries: Vec<Entry>,
@@ -86,10 +90,9 @@ impl Tree {
         let mut watcher = client.watch("/", AddWatchMode::PersistentRecursive).await?;
         // This server may lag behind the one that the last map came from.
         client.sync("/").await?;
-        self.load(client, &mut watcher).await?;
+        let mut dirty = self.load(client, &mut watcher).await?;
         ready();
         loop {
-            let mut dirty = BTreeSet::new();
             // With the process the client's own task may end first, and the watcher
             // then panics.
             if self.stop.is_cancelled() {
@@ -101,13 +104,14 @@ impl Tree {
                     Some(refresh) => self.take(refresh, &mut dirty),
                     None => return Err(Error::ClientClosed.into()),
                 },
+                () = future::ready(()), if !dirty.is_empty() => {}
             }
             while let Ok(refresh) = self.refreshes.try_recv() {
                 self.take(refresh, &mut dirty);
             }
             drain(&mut watcher, &mut dirty)?;
             let map = ClusterMap::clone(&self.map.borrow());
-            self.update(client, &mut watcher, map, dirty).await?;
+            dirty = self.update(client, &mut watcher, map, dirty).await?;
         }
     }
 
@@ -116,12 +120,12 @@ impl Tree {
         self.waiting.push(refresh.done);
     }
 
-    /// Reads everything.
+    /// Reads everything; answers what changed meanwhile.
     async fn load(
         &mut self,
         client: &Client,
         watcher: &mut PersistentWatcher,
-    ) -> Result<(), Ended> {
+    ) -> Result<BTreeSet<Entry>, Ended> {
         let entries = list(client).await?;
         let present = Arc::clone(&self.map.borrow());
         let mut fresh = ClusterMap::empty(present.cluster_id);
@@ -131,22 +135,27 @@ impl Tree {
         self.update(client, watcher, fresh, entries).await
     }
 
-    /// Reads the entries again, and shows the outcome as the new map.
+    /// Reads the entries again, and shows the outcome as the new map; answers what has
+    /// changed since.
     async fn update(
         &mut self,
         client: &Client,
         watcher: &mut PersistentWatcher,
         mut map: ClusterMap,
         mut dirty: BTreeSet<Entry>,
-    ) -> Result<(), Ended> {
+    ) -> Result<BTreeSet<Entry>, Ended> {
         // Events of changes that the reads met arrive before the reads' answers: when
-        // none is left, the map is that of one moment.
-        while !dirty.is_empty() {
+        // none is left, the map is that of one moment. While changes never end, it is
+        // shown all the same, and is behind by the last few.
+        for _ in 0..ROUNDS {
             for (entry, read) in read_all(client, dirty).await? {
                 self.apply(&mut map, entry, read.as_ref())?;
             }
             dirty = BTreeSet::new();
             drain(watcher, &mut dirty)?;
+            if dirty.is_empty() {
+                break;
+            }
         }
         metrics::gauge!("hayrick_zookeeper_damaged_nodes")
             .set(f64::from(u32::try_from(self.damaged.len()).unwrap_or(u32::MAX)));
@@ -161,7 +170,7 @@ impl Tree {
             // Nobody may wait any more.
             let _ = waiting.send(());
         }
-        Ok(())
+        Ok(dirty)
     }
 
     fn apply(

@@ -1,5 +1,7 @@
 //! Nodes that others have put there, or have damaged.
 
+use std::time::Duration;
+
 use zookeeper_client::{Acls, CreateMode};
 
 use super::*;
@@ -60,6 +62,59 @@ async fn a_node_of_a_newer_version_is_not_guessed_at() {
     operator.delete(layout::VOLUME_IDS, None).await.unwrap();
     let refused = coordinator.reserve_volume_id().await;
     assert!(matches!(refused, Err(CoordinatorError::Damaged { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_without_its_cluster_is_left_alone_until_it_is_back() {
+    let config = ZooKeeperConfig { change_timeout_ms: 2_000, ..fresh() };
+    let coordinator = open(&config).await;
+    coordinator.create_bucket(bucket("cats", 1)).await.unwrap();
+    let operator = plain_client(&config).await;
+    let (data, _) = operator.get_data(layout::CLUSTER).await.unwrap();
+    operator.delete(layout::CLUSTER, None).await.unwrap();
+    operator.delete("/buckets/cats", None).await.unwrap();
+    let refused = async {
+        while coordinator.reserve_volume_id().await.is_ok() {}
+        coordinator.reserve_volume_id().await.unwrap_err()
+    };
+    let refused = tokio::time::timeout(Duration::from_mins(1), refused).await.unwrap();
+    assert!(refused.to_string().contains("no cluster"), "{refused}");
+    assert_eq!(coordinator.map().buckets.len(), 1, "the last map stays");
+    operator.create(layout::CLUSTER, &data, &ANYBODY).await.unwrap();
+    sees(&*coordinator, |map| map.buckets.is_empty()).await;
+    coordinator.reserve_volume_id().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_without_end_are_seen_as_they_are_made() {
+    let config = fresh();
+    let (reader, writer) = (open(&config).await, open(&config).await);
+    let id = writer.reserve_volume_id().await.unwrap();
+    writer.publish_volume(id, volume(&["a"])).await.unwrap();
+    let operator = plain_client(&config).await;
+    let data = layout::encode(Uuid::new_v4(), &volume(&["a"])).unwrap();
+    let path = Entry::Volume(id).path();
+    let changing = async {
+        // Several are under way at all times, so the reader never finds a quiet moment.
+        loop {
+            let changes = (0..20).map(|_| operator.set_data(&path, &data, None));
+            futures::future::try_join_all(changes).await.unwrap();
+        }
+    };
+    let seen = async {
+        let mut last = 0;
+        for _ in 0..20 {
+            let map = sees(&*reader, |map| {
+                map.volumes.get(&id).is_some_and(|volume| volume.revision > last)
+            })
+            .await;
+            last = map.volumes[&id].revision;
+        }
+    };
+    tokio::select! {
+        () = changing => {}
+        () = seen => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

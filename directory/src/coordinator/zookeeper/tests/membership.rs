@@ -38,6 +38,8 @@ async fn a_store_is_seen_and_stays_known_when_it_is_gone() {
     let map = sees(&*other, |map| is_there(map, "s1")).await;
     let back = &map.stores[&store("s1")];
     assert_eq!((back.rack.as_str(), back.since_ms), ("r2", known.since_ms));
+    drop(one);
+    sees(&*other, |map| !is_there(map, "s1")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
