@@ -66,7 +66,7 @@ async fn a_node_of_a_newer_version_is_not_guessed_at() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_without_its_cluster_is_left_alone_until_it_is_back() {
-    let config = ZooKeeperConfig { change_timeout_ms: 2_000, ..fresh() };
+    let config = ZooKeeperConfig { change_timeout_ms: 700, ..fresh() };
     let coordinator = open(&config).await;
     coordinator.create_bucket(bucket("cats", 1)).await.unwrap();
     let operator = plain_client(&config).await;

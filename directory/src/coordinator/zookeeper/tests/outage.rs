@@ -127,7 +127,7 @@ async fn a_zookeeper_that_forgot_everything_is_not_believed() {
     let mut server = ZooKeeper::start();
     let config = ZooKeeperConfig {
         session_timeout_ms: 1_000,
-        change_timeout_ms: 3_000,
+        change_timeout_ms: 1_500,
         ..config_of(&server, "c")
     };
     let coordinator = open(&config).await;
