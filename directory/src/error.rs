@@ -65,9 +65,9 @@ pub enum DirectoryError {
     /// Too many changes are waiting: 503, try later.
     #[error("the directory is busy")]
     Busy,
-    /// No directory answers, or none that can: 503, try later. It is unknown whether a
-    /// change was made.
-    #[error("no directory answers: {0}")]
+    /// No directory answers, or what the cluster agrees on cannot be changed now: 503, try
+    /// later. It is unknown whether a change was made.
+    #[error("{0}")]
     Unavailable(String),
     /// Another changed the same thing at the same time: look again and retry.
     #[error("{0}")]
@@ -118,8 +118,19 @@ impl From<CoordinatorError> for DirectoryError {
             CoordinatorError::Invalid(reason) => Self::BadRequest(reason.into()),
             CoordinatorError::Exhausted(_) => Self::Full,
             CoordinatorError::Failed => Self::Failed,
-            CoordinatorError::Corrupt { .. } => Self::Corrupt(text),
-            CoordinatorError::Locked(_) | CoordinatorError::NewerFormat { .. } => Self::Setup(text),
+            CoordinatorError::Unavailable { .. } | CoordinatorError::InDoubt(_) => {
+                Self::Unavailable(text)
+            }
+            CoordinatorError::Corrupt { .. } | CoordinatorError::Damaged { .. } => {
+                Self::Corrupt(text)
+            }
+            CoordinatorError::Locked(_)
+            | CoordinatorError::NewerFormat { .. }
+            | CoordinatorError::Denied(_)
+            | CoordinatorError::WrongCluster { .. }
+            | CoordinatorError::StoreTaken { .. }
+            | CoordinatorError::Refused { .. }
+            | CoordinatorError::Setup(_) => Self::Setup(text),
             CoordinatorError::Io { .. } => Self::Io(text),
         }
     }

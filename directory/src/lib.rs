@@ -6,7 +6,7 @@
 //!                 /        |        \
 //!     placement, keys    reaper     Names ........ fjall
 //!              |    \     |    \___/
-//!            grower  Coordinator ................. one file
+//!            grower  Coordinator ................. one file, or ZooKeeper
 //!                 \_____ Stores ................. the caller's
 //! ```
 //!
@@ -17,7 +17,8 @@
 //! background.
 //!
 //! Names, volumes and what the cluster agrees on sit behind the traits [`Names`],
-//! [`Stores`] and [`Coordinator`]; the engines here keep them in one process.
+//! [`Stores`] and [`Coordinator`]. The engines here keep them in one process, but for
+//! [`zookeeper`], which lets many agree.
 
 #![forbid(unsafe_code)]
 
@@ -49,8 +50,8 @@ pub use client::DirectoryClient;
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
-    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, MapChanges, Versioned,
-    Volume, VolumeState,
+    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, KeeperInfo, KnownStore,
+    MapChanges, Member, MemberDisk, Versioned, Volume, VolumeState, zookeeper,
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
@@ -61,4 +62,6 @@ pub use names::{
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,
 };
 pub use pool::StorePool;
-pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};
+pub use stores::{
+    DiskReport, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
+};

@@ -53,9 +53,11 @@ pub fn api_error(error: DirectoryError) -> ApiError {
             ApiError::unavailable(message, NO_VOLUME_RETRY).with_code(NO_WRITABLE_VOLUME)
         }
         DirectoryError::Busy => ApiError::unavailable(message, BUSY_RETRY).with_code("Busy"),
+        // Where the servers of the cluster stand is no client's affair.
         DirectoryError::Unavailable(reason) => {
-            tracing::warn!(%reason, "no directory answers");
-            ApiError::unavailable("no directory answers now", BUSY_RETRY)
+            tracing::warn!(%reason, "not done");
+            let message = "the cluster cannot do this now, or it is unknown whether it did";
+            ApiError::unavailable(message, BUSY_RETRY)
         }
         DirectoryError::Failed
         | DirectoryError::Corrupt(_)
