@@ -52,7 +52,7 @@ pub struct ClusterMap {
 
 impl ClusterMap {
     /// A cluster without anything.
-    fn empty(cluster_id: Uuid) -> Self {
+    pub(crate) fn empty(cluster_id: Uuid) -> Self {
         Self {
             cluster_id,
             volumes: BTreeMap::new(),

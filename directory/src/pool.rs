@@ -1,5 +1,7 @@
 //! The stores of the cluster, wherever they run.
 
+mod follow;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
