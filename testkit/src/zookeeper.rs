@@ -18,8 +18,10 @@ const CLASS_PATH: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-si
 const INSTALL: &str = "ZooKeeper is not installed, and these tests need a real one. Run `make test`, \
     which installs it, or: apt-get install --no-install-recommends libzookeeper-java libslf4j-java \
     default-jre-headless";
-/// Ends the server when its own standard input ends: with the test process, however that dies.
-const KEEPER: &str = r#""$@" </dev/null >"$0" 2>&1 & echo $!; read -r _; kill -9 $!"#;
+/// Ends the server when its own standard input ends: with the test process, however that
+/// dies. In that case nobody else removes the data.
+const KEEPER: &str = r#""$@" </dev/null >"$0/log" 2>&1 & echo $!; read -r _; kill -9 $!
+(sleep 2; kill -0 $PPID 2>/dev/null || rm -rf "$0") >/dev/null 2>&1 &"#;
 
 /// One server on a free port of 127.0.0.1, with its data in a temporary folder. Dropping
 /// it, and the end of the test process, kill it.
@@ -118,10 +120,10 @@ impl ZooKeeper {
         let mut keeper = Command::new("sh")
             .arg("-c")
             .arg(KEEPER)
-            .arg(self.folder.join("log"))
+            .arg(&self.folder)
             .args(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
             .arg(CLASS_PATH)
-            .args(["-Dzookeeper.forceSync=no", "-Dzookeeper.electionPortBindRetry=1"])
+            .args(["-Dzookeeper.forceSync=no", "-Dzookeeper.preAllocSize=1024"])
             .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
             .arg(self.folder.join("zoo.cfg"))
             .stdin(Stdio::piped())

@@ -235,3 +235,19 @@ fn is_over(client: &Client) -> bool {
         SessionState::Expired | SessionState::Closed | SessionState::AuthFailed
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lead_ends_with_its_time_even_if_nobody_could_say_so() {
+        let (_held, lost) = watch::channel(());
+        let until = Arc::new(Mutex::new(Instant::now() + Duration::from_hours(1)));
+        let leadership = Leadership { term: 1, until: Arc::clone(&until), lost };
+        assert!(leadership.is_held());
+        // As after the process was stopped: its task has not run yet.
+        *until.lock() = Instant::now();
+        assert!(!leadership.is_held());
+    }
+}

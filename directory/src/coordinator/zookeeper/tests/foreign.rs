@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use zookeeper_client::{Acls, CreateMode};
 
 use super::*;
@@ -94,13 +95,15 @@ async fn changes_without_end_are_seen_as_they_are_made() {
     let operator = plain_client(&config).await;
     let data = layout::encode(Uuid::new_v4(), &volume(&["a"])).unwrap();
     let path = Entry::Volume(id).path();
-    let changing = async {
-        // Several are under way at all times, so the reader never finds a quiet moment.
-        loop {
-            let changes = (0..20).map(|_| operator.set_data(&path, &data, None));
-            futures::future::try_join_all(changes).await.unwrap();
-        }
-    };
+    // Many are under way at all times, so the reader never finds a quiet moment.
+    let changing = futures::stream::iter(0..)
+        .map(move |_| {
+            let change = operator.set_data(&path, &data, None);
+            async move { change.await.map(drop).unwrap() }
+        })
+        .buffer_unordered(50)
+        .collect::<()>();
+    let changing = tokio::spawn(changing);
     let seen = async {
         let mut last = 0;
         for _ in 0..20 {
@@ -111,10 +114,9 @@ async fn changes_without_end_are_seen_as_they_are_made() {
             last = map.volumes[&id].revision;
         }
     };
-    tokio::select! {
-        () = changing => {}
-        () = seen => {}
-    }
+    seen.await;
+    assert!(!changing.is_finished(), "it was quiet");
+    changing.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
