@@ -15,16 +15,19 @@ test: tools test-tools ## Run all tests
 # Each randomised test goes on for this long.
 SECONDS ?= 120
 
-torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too, and fuzzing
+torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too; fuzzing; crowds
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
+	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test bounds -- --nocapture --test-threads 1
 
 FUZZ_TARGETS := superblock needle meta index batch volume
 FUZZ_SECONDS ?= 30
 
 fuzz: tools fuzz-tools ## Fuzz everything that decodes, FUZZ_SECONDS each
 	@for target in $(FUZZ_TARGETS); do \
-		mkdir -p fuzz/corpus/$$target && \
-		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 || exit 1; \
+		mkdir -p fuzz/corpus/$$target fuzz/artifacts && log=fuzz/artifacts/$$target.log && \
+		if cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=16384 >$$log 2>&1; \
+		then echo "fuzz $$target: $$(grep '^Done' $$log), $$(sed -n 's/^INFO: Seed/seed/p' $$log)"; \
+		else grep -v 'NEW\|REDUCE' $$log | tail -n 100; echo "fuzz $$target: failed; all of it is in $$log"; exit 1; fi; \
 	done
 
 lint: tools ## Check formatting, lints and docs, warnings denied

@@ -1,11 +1,11 @@
 //! How long does it take to find out where a needle is?
 //!
 //! Measured: `Index::get`, hit and miss, with all entries in the hash table (`recent_index`,
-//! a volume that was just filled) or all in a mapped index file (`sealed_index`, a volume
+//! a volume that was just filled) or all from an index file (`sealed_index`, a volume
 //! after a restart), at two sizes. Keys are asked for in random order, each as often as any
 //! other, which is the worst order for the processor's caches.
 //!
-//! Not measured: the volume's lock around the index, and a mapping that is not in memory.
+//! Not measured: the volume's lock around the index.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
@@ -87,7 +87,7 @@ fn sealed(keys: &[Key]) -> Index {
         digest: 0,
         digest_exact: true,
     };
-    // The mapping outlives the file's name.
+    // The index outlives its file.
     let folder = scratch(env!("CARGO_TARGET_TMPDIR"));
     let disk = OsDisk::new(folder.path());
     let sealed = write_sealed(&disk, "index", head, entries(keys), &superblock);

@@ -1,5 +1,6 @@
 //! Loses the name database after random histories, and rebuilds it from real volume files.
 #![expect(clippy::unwrap_used, reason = "all of this file is a test")]
+#![expect(clippy::indexing_slicing, reason = "all of this file is a test")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -67,12 +68,11 @@ impl Cluster {
         };
         let directory = Directory::new(parts).await.unwrap();
         let name = "photos".parse().unwrap();
-        let bucket = match directory.bucket(&name) {
-            Some(bucket) => bucket,
-            None => {
-                let access = Access::Public;
-                directory.create_bucket(name, access, access, 1).await.unwrap()
-            }
+        let bucket = if let Some(bucket) = directory.bucket(&name) {
+            bucket
+        } else {
+            let access = Access::Public;
+            directory.create_bucket(name, access, access, 1).await.unwrap()
         };
         Self { directory, store, bucket }
     }
@@ -297,12 +297,11 @@ async fn a_history_is_rebuilt(seed: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_come_back_from_the_volumes_alone() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seeds = match number("HAYRICK_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let first = rand::random::<u32>().into();
-            first..first + number("HAYRICK_ROUNDS").unwrap_or(24)
-        }
+    let seeds = if let Some(seed) = number("HAYRICK_SEED") {
+        seed..seed + 1
+    } else {
+        let first = rand::random::<u32>().into();
+        first..first + number("HAYRICK_ROUNDS").unwrap_or(24)
     };
     for seed in seeds {
         eprintln!("HAYRICK_SEED={seed}");

@@ -8,7 +8,7 @@ use hayrick_service::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Limits, PoolOptions, Settings};
-use crate::upload::{CHUNK_BYTES, MEMORY_UNIT};
+use crate::upload::CHUNK_BYTES;
 
 /// The `[proxy]` section of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct ProxyConfig {
     pub max_object: ByteSize,
     /// Bytes of uploads that may be in memory at one time. Default 256 MiB.
     pub upload_memory: ByteSize,
+    /// Bytes of answers that may be in memory at one time: 256 KiB of a larger object, all of a
+    /// picture. Default 256 MiB.
+    pub download_memory: ByteSize,
     /// `Cache-Control` of objects that anybody may read. Default `public, no-cache`: caches
     /// keep the object and ask each time whether it is still the same.
     pub cache_control: String,
@@ -53,6 +56,7 @@ impl Default for ProxyConfig {
         Self {
             max_object: ByteSize::gib(5),
             upload_memory: ByteSize::mib(256),
+            download_memory: ByteSize::mib(256),
             cache_control: "public, no-cache".to_owned(),
             image: ImageConfig::default(),
         }
@@ -82,6 +86,8 @@ pub struct ProxyOptions {
     pub max_object_bytes: u64,
     /// Bytes of uploads that may be in memory at one time.
     pub upload_memory_bytes: u64,
+    /// Bytes of answers that may be in memory at one time.
+    pub download_memory_bytes: u64,
     /// `Cache-Control` of objects that anybody may read.
     pub cache_control: HeaderValue,
     /// How pictures are made.
@@ -109,6 +115,11 @@ impl ProxyConfig {
             "upload_memory",
             "must be at least 32MiB, enough for two large uploads",
         )?;
+        require(
+            self.download_memory.bytes() >= 1 << 20,
+            "download_memory",
+            "must be at least 1MiB, enough for four large downloads",
+        )?;
         let image = &self.image;
         let quality = |quality| (1..=100).contains(&quality);
         require(quality(image.jpeg_quality), "image.jpeg_quality", "must be from 1 to 100")?;
@@ -119,6 +130,7 @@ impl ProxyConfig {
         Ok(ProxyOptions {
             max_object_bytes: self.max_object.bytes(),
             upload_memory_bytes: self.upload_memory.bytes(),
+            download_memory_bytes: self.download_memory.bytes(),
             cache_control: cache_control
                 .map_err(|_| ConfigProblem { key: "cache_control", problem })?,
             image: image.settings(),
@@ -150,13 +162,6 @@ impl ImageConfig {
     }
 }
 
-impl ProxyOptions {
-    pub(crate) fn upload_memory_units(&self) -> usize {
-        let units = self.upload_memory_bytes / MEMORY_UNIT as u64;
-        usize::try_from(units).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS)
-    }
-}
-
 fn require(holds: bool, key: &'static str, problem: &'static str) -> Result<(), ConfigProblem> {
     if holds { Ok(()) } else { Err(ConfigProblem { key, problem }) }
 }
@@ -169,9 +174,10 @@ mod tests {
     fn senseless_values_are_named() {
         type Spoil = fn(&mut ProxyConfig);
         assert!(ProxyConfig::default().check().is_ok());
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 7] = [
             ("max_object", |c| c.max_object = ByteSize::new(0)),
             ("upload_memory", |c| c.upload_memory = ByteSize::mib(1)),
+            ("download_memory", |c| c.download_memory = ByteSize::kib(1)),
             ("cache_control", |c| c.cache_control = "\n".to_owned()),
             ("image.jpeg_quality", |c| c.image.jpeg_quality = 0),
             ("image.webp_quality", |c| c.image.webp_quality = 101),

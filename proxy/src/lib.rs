@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! http        routes, access, errors: one request in, one answer out
+//!   memory    bytes in flight, none without room for it
 //!   upload    body > chunks > needles on every replica > name
 //!   object    row > needles > verified bytes
 //!     replicas  needle > whichever replica answers
@@ -14,6 +15,7 @@
 pub mod config;
 pub mod http;
 pub mod image;
+mod memory;
 pub mod object;
 mod replicas;
 pub mod token;
@@ -28,6 +30,7 @@ pub use config::{ProxyConfig, ProxyOptions};
 pub use http::router;
 
 use crate::image::{Imager, StartError};
+use crate::memory::{DownloadMemory, UploadMemory};
 use crate::replicas::Replicas;
 
 /// What a proxy holds while it runs.
@@ -40,8 +43,8 @@ pub struct Proxy {
     imager: Imager,
     /// Pictures being read or worked on; beyond them an image request is answered "busy".
     image_slots: Semaphore,
-    /// Memory for uploads, in units of [`upload::MEMORY_UNIT`].
-    upload_memory: Semaphore,
+    upload_memory: UploadMemory,
+    download_memory: DownloadMemory,
 }
 
 impl Proxy {
@@ -59,7 +62,8 @@ impl Proxy {
             replicas: Replicas::default(),
             imager,
             image_slots: Semaphore::new(load.queue_limit + load.threads),
-            upload_memory: Semaphore::new(options.upload_memory_units()),
+            upload_memory: UploadMemory::new(options.upload_memory_bytes),
+            download_memory: DownloadMemory::new(options.download_memory_bytes),
             options,
         }))
     }

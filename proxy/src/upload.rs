@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use axum::BoxError;
 use bytes::{Bytes, BytesMut};
+use futures::Stream;
 use futures::future::try_join_all;
-use futures::{Stream, StreamExt as _};
 use hayrick_directory::{
     Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId, StorePool,
     version_ms,
@@ -18,15 +18,10 @@ use metrics::counter;
 use tokio::sync::SemaphorePermit;
 
 use crate::Proxy;
+use crate::memory::{Full, SEAT_BYTES};
 
 /// Objects are split into needles of this size.
 pub const CHUNK_BYTES: usize = 8 << 20;
-
-/// What upload memory is counted in: a semaphore counts no further than 2^29.
-pub(crate) const MEMORY_UNIT: usize = 4096;
-
-/// A chunk that has come to this size most likely fills up.
-const LARGE_BYTES: usize = 1 << 20;
 
 /// Volumes tried for one needle.
 const MAX_PLACES: usize = 3;
@@ -91,16 +86,54 @@ impl Proxy {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<BoxError>,
     {
-        let mut upload = Upload {
-            proxy: self,
-            version: self.directory.next_version(),
-            object: &object,
-            needles: Vec::new(),
-            abandoned: Vec::new(),
-        };
+        let mut upload = Upload::new(self, &object);
         let stored = upload.store_and_commit(body).await;
         upload.discard(stored.is_ok()).await;
         stored
+    }
+
+    /// Reads a body of at most one chunk into memory.
+    pub async fn collect<S, E>(
+        &self,
+        body: S,
+        size_bytes: Option<u64>,
+    ) -> Result<Collected<'_>, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Into<BoxError>,
+    {
+        let seat = self.upload_memory.seat(size_bytes).await?;
+        let mut chunks = Chunks::new(self, body, size_bytes);
+        let (bytes, memory) = chunks.next().await?.unwrap_or_default();
+        if !chunks.ended {
+            return Err(UploadError::TooLarge { limit: CHUNK_BYTES as u64 });
+        }
+        Ok(Collected { bytes, _memory: (seat, memory) })
+    }
+
+    /// Stores an object that is in memory, with the same care as [`Proxy::upload`].
+    pub async fn upload_collected(
+        &self,
+        object: NewObject,
+        content: Collected<'_>,
+    ) -> Result<Stored, UploadError> {
+        let mut upload = Upload::new(self, &object);
+        let stored = upload.store_whole_and_commit(content).await;
+        upload.discard(stored.is_ok()).await;
+        stored
+    }
+}
+
+/// A whole body, and the memory that it is in.
+pub struct Collected<'a> {
+    bytes: Bytes,
+    _memory: (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>),
+}
+
+impl Collected<'_> {
+    /// What came.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 }
 
@@ -114,22 +147,29 @@ struct Upload<'a> {
     abandoned: Vec<NeedleId>,
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    fn new(proxy: &'a Proxy, object: &'a NewObject) -> Self {
+        let version = proxy.directory.next_version();
+        Self { proxy, version, object, needles: Vec::new(), abandoned: Vec::new() }
+    }
+
+    async fn store_whole_and_commit(
+        &mut self,
+        content: Collected<'_>,
+    ) -> Result<Stored, UploadError> {
+        let size_bytes = content.bytes.len() as u64;
+        let meta = self.meta(None);
+        self.place(content.bytes.clone(), meta).await?;
+        self.commit(size_bytes).await
+    }
+
     async fn store_and_commit<S, E>(&mut self, body: S) -> Result<Stored, UploadError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<BoxError>,
     {
         let size_bytes = self.store(body).await?;
-        let row = Row {
-            version: self.version,
-            size_bytes,
-            content_type: self.object.content_type.clone(),
-            user: self.object.user.clone(),
-            modified_ms: version_ms(self.version),
-            needles: self.needles.clone(),
-        };
-        self.commit(row).await
+        self.commit(size_bytes).await
     }
 
     /// Stores the body chunk by chunk: while one is on its way to disk, the next is read.
@@ -138,19 +178,20 @@ impl Upload<'_> {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Into<BoxError>,
     {
+        let _seat = self.proxy.upload_memory.seat(self.object.size_bytes).await?;
         let mut chunks = Chunks::new(self.proxy, body, self.object.size_bytes);
         let mut next = chunks.next().await?;
         let mut index = 0;
         while let Some((data, memory)) = next {
             // An object that fits into one needle is no chunk of anything.
             let alone = index == 0 && chunks.ended;
-            let chunk = match chunks.ended {
-                // The last one says that the upload was whole: names are rebuilt from that.
-                true => Chunk { index, count: index + 1, object_size: chunks.size_bytes },
-                false => {
-                    Chunk { index, count: 0, object_size: self.object.size_bytes.unwrap_or(0) }
-                }
+            // The last one says that the upload was whole: names are rebuilt from that.
+            let (count, object_size) = if chunks.ended {
+                (index + 1, chunks.size_bytes)
+            } else {
+                (0, self.object.size_bytes.unwrap_or(0))
             };
+            let chunk = Chunk { index, count, object_size };
             let placing = async {
                 let meta = self.meta((!alone).then_some(chunk));
                 let placed = self.place(data, meta).await;
@@ -205,8 +246,16 @@ impl Upload<'_> {
         }
     }
 
-    async fn commit(&mut self, mut row: Row) -> Result<Stored, UploadError> {
+    async fn commit(&mut self, size_bytes: u64) -> Result<Stored, UploadError> {
         let Self { proxy, object, .. } = *self;
+        let mut row = Row {
+            version: self.version,
+            size_bytes,
+            content_type: object.content_type.clone(),
+            user: object.user.clone(),
+            modified_ms: version_ms(self.version),
+            needles: self.needles.clone(),
+        };
         for _ in 0..MAX_COMMITS {
             let condition = object.condition.clone();
             let committed = proxy
@@ -306,7 +355,14 @@ struct Chunks<'a, S> {
     begun: bool,
 }
 
-type Piece<'a> = Option<(Bytes, SemaphorePermit<'a>)>;
+impl From<Full> for UploadError {
+    fn from(Full: Full) -> Self {
+        Self::Busy
+    }
+}
+
+/// A chunk and the memory that it is in; one that fits into the seat needs no more.
+type Piece<'a> = Option<(Bytes, Option<SemaphorePermit<'a>>)>;
 
 impl<'a, S, E> Chunks<'a, S>
 where
@@ -330,14 +386,16 @@ where
         if self.ended {
             return Ok(None);
         }
-        let memory = self.set_memory_aside().await?;
+        let mut memory = None;
         let mut chunk = BytesMut::from(std::mem::take(&mut self.rest));
-        while chunk.len() < CHUNK_BYTES {
-            let Some(piece) = self.next_piece().await? else { break };
-            if chunk.len() >= LARGE_BYTES {
-                // Growing by doubling would take twice the memory that was set aside.
-                chunk.reserve((CHUNK_BYTES - chunk.len()).max(piece.len()));
+        loop {
+            if memory.is_none() && chunk.len() >= SEAT_BYTES {
+                memory = Some(self.set_memory_aside(&mut chunk).await?);
             }
+            if chunk.len() >= CHUNK_BYTES {
+                break;
+            }
+            let Some(piece) = self.next_piece().await? else { break };
             chunk.extend_from_slice(&piece);
         }
         let chunk = chunk.freeze();
@@ -349,17 +407,20 @@ where
         Ok((first || !chunk.is_empty()).then_some((chunk, memory)))
     }
 
-    /// The first chunk of an upload waits for nobody: without memory it is refused at once.
-    /// Later ones wait, because half an upload is worth nothing.
-    async fn set_memory_aside(&mut self) -> Result<SemaphorePermit<'a>, UploadError> {
+    /// Sets memory aside for the rest of a chunk, and makes the room at once: growing by doubling
+    /// would take twice as much.
+    async fn set_memory_aside(
+        &mut self,
+        chunk: &mut BytesMut,
+    ) -> Result<SemaphorePermit<'a>, UploadError> {
         let left = self.announced.map_or(u64::MAX, |size| size.saturating_sub(self.size_bytes));
-        let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
-        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
-        let memory = &self.proxy.upload_memory;
-        if self.begun {
-            return memory.acquire_many(units).await.map_err(|_| UploadError::Busy);
-        }
-        memory.try_acquire_many(units).map_err(|_| UploadError::Busy)
+        // Whatever is announced, what has come is there.
+        let bytes = left.clamp(chunk.len() as u64, CHUNK_BYTES.max(chunk.len()) as u64);
+        let memory = self.proxy.upload_memory.chunk(bytes).await?;
+        // The last piece may reach beyond the chunk's end.
+        let spare = usize::try_from(bytes).unwrap_or(CHUNK_BYTES) + SEAT_BYTES;
+        chunk.reserve(spare.saturating_sub(chunk.len()));
+        Ok(memory)
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), UploadError> {
@@ -382,7 +443,7 @@ where
         if self.ended {
             return Ok(None);
         }
-        let piece = self.body.next().await.transpose();
+        let piece = self.proxy.upload_memory.next(&mut self.body).await?.transpose();
         let piece = piece.map_err(|error| UploadError::Body(error.into()))?;
         self.ended = piece.is_none();
         Ok(piece)

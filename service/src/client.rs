@@ -32,7 +32,10 @@ use serde::de::DeserializeOwned;
 pub use error::{ClientError, StatusError};
 
 use crate::auth::Secret;
-use crate::request::{self, TRACEPARENT, X_REQUEST_ID, stall_limited};
+use crate::request::{self, MinRate, TRACEPARENT, X_REQUEST_ID, stall_limited};
+
+/// A peer answers as fast as it can, however slow that is.
+const NO_MIN_RATE: MinRate = MinRate(0);
 
 /// Largest JSON answer that is read into memory.
 const MAX_JSON_BYTES: usize = 64 << 20;
@@ -221,7 +224,7 @@ impl Call<'_> {
         let answer = client.http.request(request).await;
         let response = answer.map_err(|cause| ClientError::from_exchange(&url, cause))?;
         let idle = client.options.body_idle_timeout;
-        let response = response.map(|body| stall_limited(Body::new(body), idle));
+        let response = response.map(|body| stall_limited(Body::new(body), idle, NO_MIN_RATE));
         if response.status().is_client_error() || response.status().is_server_error() {
             return Err(ClientError::Status(Box::new(StatusError::read(url, response).await)));
         }

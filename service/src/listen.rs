@@ -4,12 +4,15 @@
 //! ([`crate::request`]), and leaves gracefully: on the stop signal it stops accepting, lets
 //! requests in flight finish within [`ListenOptions::drain_timeout`], then closes what is left.
 //!
-//! A client that holds a connection without using it is cut off: before its first request and
+//! When all connections are in use, those that have been without a request for longest are closed,
+//! so that slow and idle clients cannot keep others out. A client that holds a connection without using it is cut off: before its first request and
 //! between the first byte and the end of a request's head after
 //! [`ListenOptions::header_timeout`], between requests after [`ListenOptions::idle_timeout`], and
-//! when it stops reading an answer after [`ListenOptions::write_stall_timeout`].
+//! when it stops reading an answer after [`ListenOptions::write_stall_timeout`]. Bodies and answers
+//! must also keep up with [`RequestOptions::min_rate`].
 
 mod connection;
+mod crowd;
 mod limits;
 mod watch;
 
@@ -25,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use crowd::Crowd;
 pub use limits::{LimitError, ListenLimits};
 
 use crate::Shutdown;
@@ -36,6 +40,19 @@ const CUT_OFF: &str = "hayrick_http_connections_cut_off_total";
 const OPEN: &str = "hayrick_http_connections";
 /// Counts the times that accepting had to wait for a connection to end. Label: `listener`.
 const FULL: &str = "hayrick_http_connection_limit_waits_total";
+
+/// Wait between two attempts to make room for a connection.
+const ROOM_RETRY: Duration = Duration::from_millis(100);
+
+/// What a client is told when too many requests are in work.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+/// Most bytes of an upload over HTTP/2 that come before a handler reads them. A connection's
+/// streams share it, and what they wait to send has as much each.
+const HTTP2_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// Requests at one time on one HTTP/2 connection.
+const HTTP2_STREAMS: u32 = 128;
 
 /// Wait after a failed accept, such as too many open files, so as not to spin.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
@@ -52,8 +69,14 @@ pub(crate) fn describe_metrics() {
 pub struct ListenOptions {
     /// Limits on each request, and the listener's name in logs and metrics.
     pub request: RequestOptions,
-    /// Connections at one time; further ones wait in the kernel's queue. Default 10,000.
+    /// Connections at one time; further ones wait in the kernel's queue. No more requests than
+    /// this are in work either; further ones, which only HTTP/2 can bring, are answered 503.
+    /// Default 10,000.
     pub max_connections: usize,
+    /// Connections of one client address at one time, of IPv6 of one network of 64 bits; further
+    /// ones are closed at once. Default 0, no limit: behind a load balancer all clients have its
+    /// address.
+    pub max_connections_per_client: usize,
     /// Longest time for the head of a request to arrive. Default 10 s.
     pub header_timeout: Duration,
     /// Longest time between two requests on one connection. Default 75 s.
@@ -63,7 +86,7 @@ pub struct ListenOptions {
     /// Longest time for requests in flight to finish after the stop signal. Default 30 s.
     pub drain_timeout: Duration,
     /// Most bytes of a request's head, all headers together; 8 KiB is the least that hyper takes
-    /// and a smaller number counts as that. Default 64 KiB.
+    /// and a smaller number counts as that. Default 32 KiB.
     pub max_head_bytes: u32,
 }
 
@@ -73,11 +96,12 @@ impl ListenOptions {
         Self {
             request: RequestOptions::named(listener),
             max_connections: 10_000,
+            max_connections_per_client: 0,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
-            max_head_bytes: 64 * 1024,
+            max_head_bytes: 32 * 1024,
         }
     }
 }
@@ -110,13 +134,17 @@ pub async fn serve(
             }
             accepted = server.accept(&listener) => accepted,
         };
-        if let Some((stream, peer, permit)) = accepted {
-            let server = Arc::clone(&server);
-            connections.spawn(async move {
-                connection::run(&server, stream, peer).await;
-                drop(permit);
-            });
-        }
+        let Some((stream, peer)) = accepted else { continue };
+        // Only now does somebody need a place for whom others may have to make room.
+        let slot = tokio::select! {
+            () = server.shutdown.wait() => break,
+            slot = server.slot() => slot,
+        };
+        let server = Arc::clone(&server);
+        connections.spawn(async move {
+            connection::run(&server, stream, peer).await;
+            drop(slot);
+        });
     }
     drop(listener);
     server.drain(connections).await;
@@ -128,6 +156,8 @@ struct Server {
     options: ListenOptions,
     http: auto::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    crowd: Crowd,
     shutdown: Shutdown,
 }
 
@@ -140,10 +170,15 @@ impl Server {
         http.http2()
             .timer(TokioTimer::new())
             .max_header_list_size(options.max_head_bytes)
-            .max_concurrent_streams(256);
+            .initial_stream_window_size(HTTP2_WINDOW_BYTES)
+            .initial_connection_window_size(HTTP2_WINDOW_BYTES)
+            .max_send_buf_size(HTTP2_WINDOW_BYTES as usize)
+            .max_concurrent_streams(HTTP2_STREAMS);
         Self {
             router: request::layered(router, options.request.clone()),
             slots: Arc::new(Semaphore::new(options.max_connections)),
+            requests: Arc::new(Semaphore::new(options.max_connections)),
+            crowd: Crowd::new(options.max_connections_per_client),
             http,
             options,
             shutdown,
@@ -154,13 +189,9 @@ impl Server {
         self.options.request.listener
     }
 
-    async fn accept(
-        &self,
-        listener: &TcpListener,
-    ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        let permit = self.slot().await?;
+    async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         match listener.accept().await {
-            Ok((stream, peer)) => Some((stream, peer, permit)),
+            Ok(accepted) => Some(accepted),
             Err(error) => {
                 tracing::warn!(listener = self.name(), %error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -174,7 +205,13 @@ impl Server {
             return Some(permit);
         }
         counter!(FULL, "listener" => self.name()).increment(1);
-        Arc::clone(&self.slots).acquire_owned().await.ok()
+        loop {
+            self.crowd.make_room();
+            let slot = Arc::clone(&self.slots).acquire_owned();
+            if let Ok(slot) = tokio::time::timeout(ROOM_RETRY, slot).await {
+                return slot.ok();
+            }
+        }
     }
 
     async fn drain(&self, mut connections: JoinSet<()>) {

@@ -21,6 +21,7 @@ mod access;
 mod body;
 mod context;
 mod guard;
+mod rate;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use tracing::Instrument as _;
 
 pub use body::{BodyStalled, stall_limited};
 pub use context::{Context, RequestId, TraceParent, current, current_id};
+pub use rate::MinRate;
 
 use crate::error::{self, ApiError};
 pub(crate) use access::describe_metrics;
@@ -61,6 +63,9 @@ pub struct RequestOptions {
     /// Longest silence of a client that sends a body; then its reader gets [`BodyStalled`].
     /// Default 30 s.
     pub body_idle_timeout: Duration,
+    /// Least bytes a second of a body, and of an answer that is being read, after
+    /// `body_idle_timeout` or `write_stall_timeout` of grace; 0 for no such limit. Default 1 KiB.
+    pub min_rate: MinRate,
 }
 
 impl RequestOptions {
@@ -71,6 +76,7 @@ impl RequestOptions {
             max_uri_bytes: 8 * 1024,
             max_header_value_bytes: 8 * 1024,
             body_idle_timeout: Duration::from_secs(30),
+            min_rate: MinRate(1024),
         }
     }
 }
@@ -102,12 +108,13 @@ async fn pass(options: &RequestOptions, request: Request, next: Next) -> Respons
     if request.method() == Method::OPTIONS && request.uri().path() == "*" {
         return StatusCode::NO_CONTENT.into_response();
     }
-    let idle = options.body_idle_timeout;
     // HTTP/2 resets one stream; a client that asked first has not begun to send.
     let linger = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
-    let request = request.map(|body| match stall_limited(body, idle) {
-        body if linger => lingering(body),
-        body => body,
+    let request = request.map(|body| {
+        match stall_limited(body, options.body_idle_timeout, options.min_rate) {
+            body if linger => lingering(body),
+            body => body,
+        }
     });
     let answer = next.run(request);
     // A panic is our bug; it costs one request, not the connection with its other streams.

@@ -40,9 +40,10 @@ pub struct StoreConfig {
     /// Every byte is read and verified once in this time; `0s` turns that off. Default 30 days.
     pub scrub_pass: Span,
     /// The scrub reads no more than this each second from one disk; 0 is no limit. Default
-    /// 32 MiB. It reads as slowly as `scrub_pass` allows, and this fast only when asked to.
+    /// 32 MiB. It reads as slowly as `scrub_pass` allows, and this fast only when asked to,
+    /// as does a verification.
     pub scrub_max_rate: ByteSize,
-    /// Compaction and scrub slow down while clients wait for a disk longer than this on
+    /// Compaction, scrub and verification slow down while clients wait for a disk longer than this on
     /// average, or twice as long as without them. Default 50ms.
     pub background_latency: Span,
     /// Bytes of uploads that may be in memory at one time. Default 256 MiB.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::pace::DiskPace;
-use crate::storage::Disk;
 use crate::storage::os::OsDisk;
+use crate::storage::{Disk, is_read_only};
 use crate::volume::VolumeOptions;
 
 /// Says whose directory this is.
@@ -30,7 +30,7 @@ pub struct DataDir {
     /// How fast background work on it may go.
     pub pace: Arc<DiskPace>,
     /// Released by the kernel when the process ends, however it ends. A disk that is no
-    /// folder needs none.
+    /// folder, or one that was never written to and cannot be, needs none.
     _lock: Option<File>,
 }
 
@@ -106,8 +106,11 @@ impl DataDir {
             let (path, found) = (path.to_owned(), found.cluster);
             return Err(DataDirError::OtherCluster { path, expected: cluster, found });
         }
+        if disk.space().map_err(io)?.is_read_only {
+            tracing::error!(path = %path.display(), "data directory on a read-only file system: its volumes serve reads only; make it writable and restart");
+        }
         tracing::debug!(path = %path.display(), disk = %found.disk, "data directory in use");
-        Ok(Self { path: path.to_owned(), disk, pace, _lock: Some(lock) })
+        Ok(Self { path: path.to_owned(), disk, pace, _lock: lock })
     }
 
     /// A disk that this process alone knows of, such as one in memory.
@@ -132,16 +135,19 @@ fn create_folder(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+fn lock(path: &Path) -> Result<Option<File>, DataDirError> {
     let io = |source| DataDirError::Io { path: path.to_owned(), source };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path.join(LOCK_FILE))
-        .map_err(io)?;
+    let name = path.join(LOCK_FILE);
+    let file = match File::options().create(true).truncate(false).write(true).open(&name) {
+        Err(error) if is_read_only(&error) => match File::open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file,
+        },
+        file => file,
+    };
+    let file = file.map_err(io)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse { path: path.to_owned() }),
         Err(error) => Err(io(error.into())),
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use metrics::counter;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -83,6 +84,13 @@ fn keep(slots: &mut BTreeMap<VolumeId, Slot>, id: VolumeId, slot: Slot, disk: &D
 }
 
 fn log_report(id: VolumeId, report: &OpenReport) {
+    if let Some(reason) = &report.superblock_problem {
+        counter!("hayrick_store_lost_superblocks_total").increment(1);
+        tracing::error!(
+            volume = %id, %reason,
+            "superblock cannot be used: the index file says, and the needles prove, whose it is"
+        );
+    }
     for damage in &report.damage {
         tracing::error!(
             volume = %id, offset = damage.start, size_bytes = damage.end - damage.start,

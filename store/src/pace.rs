@@ -290,6 +290,8 @@ pub struct DiskPace {
     pub compaction: Pacer,
     /// The scrub.
     pub scrub: Pacer,
+    /// Verifications that an operator waits for: as fast as the scrub may ever go.
+    pub verify: Pacer,
 }
 
 impl DiskPace {
@@ -299,6 +301,7 @@ impl DiskPace {
         Self {
             compaction: Pacer::new(Arc::clone(&foreground), compaction),
             scrub: Pacer::new(Arc::clone(&foreground), scrub),
+            verify: Pacer::new(Arc::clone(&foreground), scrub),
             foreground,
         }
     }

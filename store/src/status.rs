@@ -25,7 +25,8 @@ pub struct DiskStatus {
     pub free_bytes: u64,
     /// Volumes on it.
     pub volumes: usize,
-    /// Whether there is more room than `min_free`, so that new volumes may be made.
+    /// Whether there is more room than `min_free`, on a file system that can be written to, so
+    /// that new volumes may be made.
     pub has_room: bool,
 }
 
@@ -70,6 +71,9 @@ pub struct VolumeStatus {
     pub failed_reads: u64,
     /// Stretches of the file that were acknowledged once and could not be read at the start.
     pub damaged_ranges: usize,
+    /// Why the superblock could not be used at the start, and had to be written again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superblock_problem: Option<String>,
     /// What its scrub knows; nothing for a volume that could not be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<VolumeScrub>,

@@ -145,10 +145,16 @@ impl Store {
     }
 
     fn roomiest_disk(&self) -> Option<(usize, &DataDir)> {
-        let room =
-            |(_, disk): &(usize, &DataDir)| disk.disk.space().map_or(0, |space| space.free_bytes);
-        let best = self.disks.iter().enumerate().max_by_key(room)?;
-        (room(&best) > self.options.volume.min_free_bytes).then_some(best)
+        let spaces = self.disks.iter().enumerate().filter_map(|(number, disk)| {
+            let space = disk.disk.space().ok()?;
+            self.has_room(space).then_some((number, disk, space.free_bytes))
+        });
+        let (number, disk, _) = spaces.max_by_key(|(_, _, free_bytes)| *free_bytes)?;
+        Some((number, disk))
+    }
+
+    fn has_room(&self, space: Space) -> bool {
+        !space.is_read_only && space.free_bytes > self.options.volume.min_free_bytes
     }
 
     /// The open volume with this id.
@@ -210,13 +216,17 @@ impl Store {
     pub fn status(&self) -> StoreStatus {
         let volumes = self.volumes.read();
         let disks = self.disks.iter().enumerate().map(|(number, disk)| {
-            let space = disk.disk.space().unwrap_or(Space { total_bytes: 0, free_bytes: 0 });
+            let space = disk.disk.space().unwrap_or(Space {
+                total_bytes: 0,
+                free_bytes: 0,
+                is_read_only: false,
+            });
             DiskStatus {
                 path: disk.path.display().to_string(),
                 total_bytes: space.total_bytes,
                 free_bytes: space.free_bytes,
                 volumes: volumes.values().filter(|slot| slot.disk() == number).count(),
-                has_room: space.free_bytes > self.options.volume.min_free_bytes,
+                has_room: self.has_room(space),
             }
         });
         StoreStatus {
@@ -234,6 +244,7 @@ impl Store {
             Slot::Broken { reason, .. } => VolumeStatus::unavailable(id, disk, reason.clone()),
             Slot::Open { volume, report, .. } => VolumeStatus {
                 damaged_ranges: report.damage.len(),
+                superblock_problem: report.superblock_problem.clone(),
                 ..VolumeStatus::of(volume, disk)
             },
         }
@@ -287,6 +298,7 @@ impl VolumeStatus {
             syncs: stats.syncs,
             failed_reads: stats.failed_reads,
             damaged_ranges: 0,
+            superblock_problem: None,
             scrub: Some(VolumeScrub::of(volume)),
         }
     }
@@ -311,6 +323,7 @@ impl VolumeStatus {
             syncs: 0,
             failed_reads: 0,
             damaged_ranges: 0,
+            superblock_problem: None,
             scrub: None,
         }
     }

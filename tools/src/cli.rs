@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::admin::bucket::BucketCommand;
 use crate::admin::key::KeyCommand;
+use crate::admin::scrub::ScrubCommand;
 use crate::admin::status::StatusArgs;
 use crate::admin::volume::VolumeCommand;
 use crate::config::Address;
@@ -15,6 +16,8 @@ use crate::door::put::PutArgs;
 use crate::door::rm::RmArgs;
 use crate::door::sign::SignArgs;
 use crate::door::stat::StatArgs;
+use crate::offline::disk::DiskCommand;
+use crate::offline::names::NamesCommand;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -61,6 +64,15 @@ pub enum Command {
     /// Look after volumes
     #[command(subcommand)]
     Volume(VolumeCommand),
+    /// Look after the scrub, which verifies every byte again and again
+    #[command(subcommand)]
+    Scrub(ScrubCommand),
+    /// Look at data directories without their server
+    #[command(subcommand)]
+    Disk(DiskCommand),
+    /// Look after the name database without its server
+    #[command(subcommand)]
+    Names(NamesCommand),
     /// Make, show, change and remove buckets
     #[command(subcommand)]
     Bucket(BucketCommand),

@@ -1,6 +1,8 @@
 //! What a server runs by: as written by an operator ([`HayrickConfig`]), and checked and
 //! typed ([`Settings`]).
 
+mod memory;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,13 +11,19 @@ use std::str::FromStr;
 use hayrick_directory::{DirectoryConfig, DirectoryError};
 use hayrick_proxy::{ProxyConfig, ProxyOptions};
 use hayrick_service::auth::Secret;
-use hayrick_service::config::{ConfigError, Sources};
+use hayrick_service::config::{ByteSize, ConfigError, Sources};
 use hayrick_service::listen::{LimitError, ListenLimits, ListenOptions, is_loopback};
 use hayrick_service::logging::LogConfig;
 use hayrick_store::config::{StoreConfig, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::ConfigArgs;
+pub use memory::MemoryBounds;
+
+/// Connections of the public door where nothing else is said.
+const PUBLIC_CONNECTIONS: usize = 10_000;
+/// The same of the listeners that only peers and operators use.
+const INNER_CONNECTIONS: usize = 1000;
 
 /// A configuration file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +32,10 @@ pub struct HayrickConfig {
     /// Folder of everything that is kept, unless `store.disks` names others for the
     /// volumes. Default `hayrick-data`.
     pub data: PathBuf,
+    /// The start is refused if clients could make the server use more memory than this. Default:
+    /// no such check. `hayrick config check` tells what it comes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_ceiling: Option<ByteSize>,
     /// The public door.
     pub public: PublicConfig,
     /// Where stores are asked by proxies.
@@ -93,6 +105,7 @@ impl Default for HayrickConfig {
     fn default() -> Self {
         Self {
             data: "hayrick-data".into(),
+            memory_ceiling: None,
             public: PublicConfig::default(),
             internal: InternalConfig::default(),
             admin: AdminConfig::default(),
@@ -194,6 +207,14 @@ pub struct Listener {
     pub options: ListenOptions,
 }
 
+impl Settings {
+    /// Connections of all listeners at one time.
+    pub fn max_connections(&self) -> usize {
+        let listeners = [&self.public, &self.internal, &self.admin];
+        listeners.iter().map(|listener| listener.options.max_connections).sum()
+    }
+}
+
 impl Listener {
     /// Whether only this machine reaches it.
     pub fn is_loopback(&self) -> bool {
@@ -235,6 +256,14 @@ pub enum SettingsError {
     /// A value of the proxy.
     #[error(transparent)]
     Proxy(#[from] hayrick_proxy::config::ConfigProblem),
+    /// Clients could make the server use more memory than it may.
+    #[error("memory_ceiling is {ceiling}, and clients could make the server use more: {bounds}")]
+    Memory {
+        /// What it may use.
+        ceiling: ByteSize,
+        /// What they could make it use.
+        bounds: MemoryBounds,
+    },
 }
 
 impl HayrickConfig {
@@ -260,14 +289,22 @@ impl HayrickConfig {
         if self.store.disks.is_empty() {
             self.store.disks.push(self.data.join("disk"));
         }
+        for (limits, max_connections) in [
+            (&mut self.public.limits, PUBLIC_CONNECTIONS),
+            (&mut self.internal.limits, INNER_CONNECTIONS),
+            (&mut self.admin.limits, INNER_CONNECTIONS),
+        ] {
+            limits.max_connections.get_or_insert(max_connections);
+        }
         self
     }
 
     /// Checks every value. Nothing is silently changed into something else.
     pub fn check(self) -> Result<Settings, SettingsError> {
-        let Self { data, public, internal, admin, log, store, directory, proxy } = self;
+        let Self { data, memory_ceiling, public, internal, admin, log, store, directory, proxy } =
+            self;
         directory.check().map_err(SettingsError::Directory)?;
-        Ok(Settings {
+        let settings = Settings {
             data,
             allow_open_buckets: public.allow_open_buckets,
             public: Listener {
@@ -281,7 +318,14 @@ impl HayrickConfig {
             store: store.check()?,
             directory,
             proxy: proxy.check()?,
-        })
+        };
+        let bounds = MemoryBounds::of(&settings);
+        match memory_ceiling {
+            Some(ceiling) if bounds.total() > ceiling.bytes() => {
+                Err(SettingsError::Memory { ceiling, bounds })
+            }
+            _ => Ok(settings),
+        }
     }
 }
 

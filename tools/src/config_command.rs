@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use crate::cli::ConfigCommand;
-use crate::config::HayrickConfig;
+use crate::config::{HayrickConfig, MemoryBounds};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::units::count;
+use crate::up::open_files;
 
 /// Runs the command.
 pub fn run(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
@@ -13,8 +15,26 @@ pub fn run(command: &ConfigCommand, output: Output) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(args) => {
             let config = HayrickConfig::load(args).map_err(|error| wrong(&error))?;
-            config.check().map_err(|error| wrong(&error))?;
-            output.answer(&json!({ "ok": true }), |_| "the configuration is good")
+            let settings = config.check().map_err(|error| wrong(&error))?;
+            let (memory, connections) = (MemoryBounds::of(&settings), settings.max_connections());
+            let answer = json!({
+                "ok": true,
+                "client_memory_bytes": memory.total(),
+                "client_memory": memory,
+                "connections": connections,
+                "open_files": open_files::needed(connections),
+            });
+            output.answer(&answer, |_| {
+                format!(
+                    "the configuration is good\n\n\
+                     clients can make it use at most\n  \
+                     memory       {memory}\n  \
+                     connections  {}\n  \
+                     open files   {}",
+                    count(connections as u64),
+                    count(open_files::needed(connections)),
+                )
+            })
         }
         ConfigCommand::Print(args) => {
             let config = HayrickConfig::load(args).map_err(|error| wrong(&error))?;

@@ -3,7 +3,7 @@
 //! - [`up`]: all roles in one process;
 //! - `admin`: commands that a running server's admin listener answers;
 //! - `door`: commands that go through the public door, as any client does;
-//! - `offline`: commands that look at a volume file that no server need have open;
+//! - `offline`: commands on volume files and data directories that no server has open;
 //! - [`config`]: what a server runs by, as written and as checked.
 //!
 //! Commands answer on standard output, through [`output`] only; logs, progress and errors
@@ -16,6 +16,7 @@ mod admin;
 pub mod cli;
 pub mod config;
 mod config_command;
+mod damage;
 mod door;
 mod failure;
 mod offline;
@@ -86,6 +87,9 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Status(args) => admin::status::run(&args, output).await,
         Command::Volume(command) => admin::volume::run(command, output).await,
+        Command::Scrub(command) => admin::scrub::run(command, output).await,
+        Command::Disk(command) => offline::disk::run(command, output).await,
+        Command::Names(command) => offline::names::run(command, output).await,
         Command::Bucket(command) => admin::bucket::run(command, output).await,
         Command::Key(command) => admin::key::run(command, output).await,
         Command::Put(args) => interruptible(door::put::run(&args, output)).await,

@@ -15,13 +15,23 @@ pub struct Output {
     json: bool,
 }
 
-/// Which way a column of a table leans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Column {
-    /// Text.
-    Left(&'static str),
-    /// Numbers.
-    Right(&'static str),
+/// A column of a table: its name, and what it shows of each item.
+pub struct Column<T> {
+    name: &'static str,
+    alignment: CellAlignment,
+    cell: fn(&T) -> String,
+}
+
+impl<T> Column<T> {
+    /// A column of words, which lean left.
+    pub const fn text(name: &'static str, cell: fn(&T) -> String) -> Self {
+        Self { name, alignment: CellAlignment::Left, cell }
+    }
+
+    /// A column of numbers, which lean right.
+    pub const fn number(name: &'static str, cell: fn(&T) -> String) -> Self {
+        Self { name, alignment: CellAlignment::Right, cell }
+    }
 }
 
 impl Output {
@@ -71,6 +81,11 @@ impl Output {
         written(io::stdout().lock().write_all(bytes))
     }
 
+    /// Standard output itself, for answers that are streams of bytes.
+    pub fn stdout(self) -> io::StdoutLock<'static> {
+        io::stdout().lock()
+    }
+
     /// Makes sure that everything has left.
     pub fn flush(self) -> Result<(), Failure> {
         written(io::stdout().lock().flush())
@@ -116,21 +131,17 @@ fn unwritable(error: serde_json::Error) -> Failure {
     Failure::failed(format!("cannot write the answer as JSON: {error}"))
 }
 
-/// A table with a header, for people.
-pub fn table<R: Into<comfy_table::Row>>(
-    columns: &[Column],
-    rows: impl IntoIterator<Item = R>,
+/// A table with a header and a row for each item, for people.
+pub fn table<'a, T: 'a, const N: usize>(
+    items: impl IntoIterator<Item = &'a T>,
+    columns: &[Column<T>; N],
 ) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(columns.iter().map(|column| match column {
-        Column::Left(name) | Column::Right(name) => *name,
-    }));
-    table.add_rows(rows);
-    for (at, column) in columns.iter().enumerate() {
-        if let (Column::Right(_), Some(drawn)) = (column, table.column_mut(at)) {
-            drawn.set_cell_alignment(CellAlignment::Right);
-        }
+    table.set_header(columns.iter().map(|column| column.name));
+    table.add_rows(items.into_iter().map(|item| columns.each_ref().map(|c| (c.cell)(item))));
+    for (drawn, column) in table.column_iter_mut().zip(columns) {
+        drawn.set_cell_alignment(column.alignment);
     }
     drawn(table)
 }
@@ -175,8 +186,13 @@ mod tests {
 
     #[test]
     fn numbers_lean_right() {
-        let columns = [Column::Left("VOLUME"), Column::Right("SIZE")];
-        let text = table(&columns, [["1", "5 B"], ["2", "1.2 GiB"]]);
+        let text = table(
+            &[["1", "5 B"], ["2", "1.2 GiB"]],
+            &[
+                Column::text("VOLUME", |row| row[0].to_owned()),
+                Column::number("SIZE", |row| row[1].to_owned()),
+            ],
+        );
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines, ["VOLUME     SIZE", "1           5 B", "2       1.2 GiB"]);
     }

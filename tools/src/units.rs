@@ -67,13 +67,24 @@ pub fn rate(bytes: u64, took: Duration) -> String {
     format!("{}/s", size(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
-/// A length of time in whole seconds: `42s`, `3m 5s`, `2h 10m`.
+/// A length of time in whole seconds: `42s`, `3m 5s`, `2h 10m`, `30d 4h`.
 pub fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds}s"),
         (0, minutes, seconds) => format!("{minutes}m {seconds}s"),
-        (hours, minutes, _) => format!("{hours}h {minutes}m"),
+        (hours @ 0..48, minutes, _) => format!("{hours}h {minutes}m"),
+        (hours, ..) => format!("{}d {}h", hours / 24, hours % 24),
+    }
+}
+
+/// How long ago a time given in milliseconds since 1970 was: `3m 5s ago`. Clocks of two machines
+/// may differ: what lies in the future is `just now`.
+pub fn ago_ms(ms: u64) -> String {
+    let then = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
+    match then.and_then(|then| then.elapsed().ok()) {
+        Some(length) => format!("{} ago", span(length)),
+        None => "just now".to_owned(),
     }
 }
 
@@ -109,5 +120,8 @@ mod tests {
         assert_eq!(rate(2048, Duration::from_millis(500)), "4.0 KiB/s");
         assert_eq!(span(Duration::from_secs(185)), "3m 5s");
         assert_eq!(span(Duration::from_mins(130)), "2h 10m");
+        assert_eq!(span(Duration::from_hours(724)), "30d 4h");
+        assert!(ago_ms(0).ends_with("h ago"), "{}", ago_ms(0));
+        assert_eq!([ago_ms(u64::MAX), ago_ms(u64::MAX / 2)], ["just now", "just now"]);
     }
 }

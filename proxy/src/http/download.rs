@@ -1,5 +1,6 @@
 //! `GET` and `HEAD` of objects.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -11,14 +12,40 @@ use hayrick_directory::{Access, Bucket, BucketName, ObjectName, Row};
 use hayrick_service::ApiError;
 use hayrick_service::download::{Content, respond};
 use hayrick_store::StoreError;
+use hayrick_store::volume::WHOLE_READ_BYTES;
 
-use super::error::{directory_error, no_such_object, read_error, suffix_error};
+use super::error::{directory_error, no_such_object, read_error, suffix_error, too_many_downloads};
 use super::validators::{needle_header, validators};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX};
 use crate::image::{self, Suffix};
+use crate::memory::Full;
 
 /// For whatever might run in a browser: it may show, and nothing else.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// Why an object's bytes are not sent.
+#[derive(Debug, thiserror::Error)]
+enum Unsent {
+    #[error("too many downloads at once")]
+    Full,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Full> for Unsent {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl Unsent {
+    fn into_api_error(self) -> ApiError {
+        match self {
+            Self::Full => too_many_downloads(Full),
+            Self::Store(error) => read_error(error),
+        }
+    }
+}
 
 impl Call {
     pub(super) async fn download(
@@ -54,20 +81,25 @@ impl Call {
     ) -> Result<Response, ApiError> {
         match self.send_row(bucket, &row).await {
             // Replaced, and the old needles deleted, since the name was looked up.
-            Err(StoreError::NotFound) => {
+            Err(Unsent::Store(StoreError::NotFound)) => {
                 row = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
-                self.send_row(bucket, &row).await.map_err(read_error)
+                self.send_row(bucket, &row).await.map_err(Unsent::into_api_error)
             }
-            sent => sent.map_err(read_error),
+            sent => sent.map_err(Unsent::into_api_error),
         }
     }
 
-    async fn send_row(&self, bucket: &Bucket, row: &Row) -> Result<Response, StoreError> {
+    async fn send_row(&self, bucket: &Bucket, row: &Row) -> Result<Response, Unsent> {
         let content = self.content(bucket, row);
         let (proxy, row) = (Arc::clone(&self.proxy), Arc::new(row.clone()));
-        let open = move |range| {
+        let open = move |range: Range<u64>| {
             let (proxy, row) = (Arc::clone(&proxy), Arc::clone(&row));
-            async move { Ok(proxy.read_object(&row, range).await?.map(log_error)) }
+            async move {
+                let in_memory = (range.end - range.start).min(WHOLE_READ_BYTES);
+                let memory = proxy.download_memory.lend(in_memory)?;
+                let pieces = proxy.read_object(&row, range).await?.map(log_error);
+                Ok(pieces.map(move |piece| piece.map(|bytes| memory.with(bytes))))
+            }
         };
         respond(&self.method, &self.headers, content, open).await
     }
@@ -109,6 +141,9 @@ fn is_plain_media(content_type: &str) -> bool {
 }
 
 /// The head of the answer is gone by now, so this is where the error is handled.
-fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, StoreError> {
-    piece.inspect_err(|error| tracing::error!(%error, "answer cut short"))
+fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, Unsent> {
+    piece.map_err(|error| {
+        tracing::error!(%error, "answer cut short");
+        Unsent::Store(error)
+    })
 }

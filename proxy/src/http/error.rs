@@ -7,6 +7,7 @@ use hayrick_service::ApiError;
 use hayrick_store::StoreError;
 
 use crate::image::{ImageError, SuffixError};
+use crate::memory::Full;
 use crate::upload::UploadError;
 
 pub(super) use hayrick_directory::http::api_error as directory_error;
@@ -27,6 +28,10 @@ pub(super) fn upload_error(error: UploadError) -> ApiError {
         UploadError::Store(error) => write_error(error),
         UploadError::Directory(error) => directory_error(error),
     }
+}
+
+pub(super) fn too_many_downloads(Full: Full) -> ApiError {
+    ApiError::unavailable("too many downloads at once", SOON).with_code("Busy")
 }
 
 /// A store that did not take a needle. The client knows nothing of needles.

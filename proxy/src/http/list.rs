@@ -1,15 +1,14 @@
 //! `GET /{bucket}`: a page of names.
 
-use axum::Json;
-use axum::http::HeaderValue;
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use hayrick_directory::{BucketName, ListQuery, MAX_LIST_LIMIT, ObjectName, Row};
 use hayrick_service::ApiError;
 use serde::{Deserialize, Serialize};
 
 use super::Call;
-use super::error::directory_error;
+use super::error::{directory_error, too_many_downloads};
 use super::validators::etag_text;
 
 #[derive(Deserialize)]
@@ -68,7 +67,11 @@ impl Call {
             prefixes: page.prefixes,
             next_cursor: page.cursor,
         };
-        Ok(([(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(listing)).into_response())
+        let text = Bytes::from(serde_json::to_vec(&listing).map_err(ApiError::internal)?);
+        let memory = self.proxy.download_memory.lend(text.len() as u64);
+        let text = memory.map_err(too_many_downloads)?.with(text);
+        let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+        Ok((headers, text).into_response())
     }
 }
 

@@ -14,7 +14,7 @@ use hayrick_service::conditional::{ETag, Outcome, Validators, evaluate};
 use hayrick_service::download::{Content, respond};
 
 use super::Call;
-use super::error::{image_error, read_error};
+use super::error::{image_error, read_error, too_many_downloads};
 use crate::image::{ENCODER_EPOCH, ImageError, Output, Suffix};
 use crate::upload::modified;
 
@@ -34,6 +34,8 @@ impl Call {
         };
         let content_type = output.as_ref().map_or("", |output| output.format.content_type());
         let bytes = output.map_or_else(Bytes::new, |output| output.bytes.into());
+        let memory = self.proxy.download_memory.lend(bytes.len() as u64);
+        let bytes = memory.map_err(too_many_downloads)?.with(bytes);
         let content = Content {
             content_type: HeaderValue::from_static(content_type),
             size_bytes: bytes.len() as u64,

@@ -1,12 +1,9 @@
 //! `PUT`, `POST` and `DELETE`.
 
-use std::sync::Arc;
-
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use hayrick_directory::{Bucket, BucketName, Condition, ObjectName};
 use hayrick_service::ApiError;
 use hayrick_service::request;
@@ -30,7 +27,12 @@ impl Call {
         let bucket = self.may_write(bucket, name.as_str())?;
         let size_bytes = self.announced_size(self.proxy.options.max_object_bytes)?;
         let object = self.new_object(bucket, name, size_bytes)?;
-        store_to_the_end(self.proxy, object, body.into_data_stream()).await
+        to_the_end(async move {
+            let location = path::encode(&object.bucket.name, &object.name);
+            let stored = self.proxy.upload(object, body.into_data_stream()).await;
+            answer(&stored.map_err(upload_error)?, &location)
+        })
+        .await
     }
 
     /// bfs names an object by the SHA-1 of its content when the client does not.
@@ -40,14 +42,19 @@ impl Call {
         body: Body,
     ) -> Result<Response, ApiError> {
         let bucket = self.may_write(bucket, "")?;
-        self.announced_size(CHUNK_BYTES as u64)?;
-        let data =
-            to_bytes(body, CHUNK_BYTES).await.map_err(|error| ApiError::from_body(&error))?;
-        let name = format!("{:x}{}", Sha1::digest(&data), extension(&self.headers));
-        let name = name.parse().map_err(ApiError::internal)?;
-        let object = self.new_object(bucket, name, Some(data.len() as u64))?;
-        let body = futures::stream::iter([Ok::<Bytes, axum::Error>(data)]);
-        store_to_the_end(self.proxy, object, body).await
+        let announced = self.announced_size(CHUNK_BYTES as u64)?;
+        to_the_end(async move {
+            let content = self.proxy.collect(body.into_data_stream(), announced).await;
+            let content = content.map_err(upload_error)?;
+            let digest = Sha1::digest(content.bytes());
+            let name = format!("{digest:x}{}", extension(&self.headers));
+            let name = name.parse().map_err(ApiError::internal)?;
+            let object = self.new_object(bucket, name, Some(content.bytes().len() as u64))?;
+            let location = path::encode(&object.bucket.name, &object.name);
+            let stored = self.proxy.upload_collected(object, content).await;
+            answer(&stored.map_err(upload_error)?, &location)
+        })
+        .await
     }
 
     pub(super) async fn remove(
@@ -93,23 +100,14 @@ impl Call {
 
 /// Stores an object in a task of its own: a client that goes away must not leave half of
 /// it behind, and what it has left must be queued for deletion.
-async fn store_to_the_end<S, E>(
-    proxy: Arc<crate::Proxy>,
-    object: NewObject,
-    body: S,
-) -> Result<Response, ApiError>
-where
-    S: futures::Stream<Item = Result<Bytes, E>> + Send + Unpin + 'static,
-    E: Into<axum::BoxError> + Send + 'static,
-{
-    let location = path::encode(&object.bucket.name, &object.name);
-    let task = async move { proxy.upload(object, body).await };
+async fn to_the_end(
+    task: impl Future<Output = Result<Response, ApiError>> + Send + 'static,
+) -> Result<Response, ApiError> {
     let task = match request::current() {
         Some(context) => tokio::spawn(context.scope(task)),
         None => tokio::spawn(task),
     };
-    let stored = task.await.map_err(ApiError::internal)?;
-    answer(&stored.map_err(upload_error)?, &location)
+    task.await.map_err(ApiError::internal)?
 }
 
 fn answer(stored: &Stored, location: &str) -> Result<Response, ApiError> {

@@ -97,20 +97,50 @@ async fn a_damaged_needle_is_never_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_memory_refuses_new_uploads_at_once() {
+async fn silent_uploads_hold_up_no_small_one_and_make_room_for_a_large_one() {
     let config = ProxyConfig { upload_memory: ByteSize::mib(32), ..ProxyConfig::default() };
     let rig = Rig::with(config).await;
-    let mut slow = Vec::new();
-    for _ in 0..4 {
+    let mut silent = Vec::new();
+    for _ in 0..8 {
         let mut socket = TcpStream::connect(&rig.address).await.unwrap();
-        let head = "PUT /photos/slow HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\nx";
+        let head = "PUT /photos/slow HTTP/1.1\r\nHost: h\r\nContent-Length: 9000000\r\n\r\n";
         socket.write_all(head.as_bytes()).await.unwrap();
-        slow.push(socket);
+        // From here on it has memory for a whole chunk, or waits for that: there are three.
+        socket.write_all(&vec![0; 100_000]).await.unwrap();
+        silent.push(socket);
     }
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    let answer = rig.put("/photos/x", "x").await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"));
-    drop(slow);
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    assert_eq!(rig.put("/photos/x", "x").await.status, 201);
+    assert_eq!(rig.put("/photos/small", "x").await.status, 201);
+    let mut large = rig.put("/photos/large", vec![1; 2_000_000]).await;
+    while large.status == 503 {
+        assert_eq!(large.header("retry-after"), "1");
+        large = rig.put("/photos/large", vec![1; 2_000_000]).await;
+    }
+    assert_eq!(large.status, 201);
+    let mut answer = [0; 12];
+    silent[0].read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_answers_are_in_memory_than_there_may_be() {
+    let config = ProxyConfig { download_memory: ByteSize::mib(1), ..ProxyConfig::default() };
+    let rig = Rig::with(config).await;
+    rig.put("/photos/big", vec![1; 20_000_000]).await;
+    let mut unread = Vec::new();
+    let busy = loop {
+        let answer = rig.get("/photos/big").await;
+        assert!(unread.len() <= 4, "256 KiB for each");
+        if answer.status == 503 {
+            break answer;
+        }
+        let mut socket = TcpStream::connect(&rig.address).await.unwrap();
+        socket.write_all(b"GET /photos/big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+        socket.read_exact(&mut [0; 1]).await.unwrap();
+        unread.push(socket);
+    };
+    assert_eq!((busy.header("retry-after"), busy.error().error.as_str()), ("1", "Busy"));
+    assert_eq!(unread.len(), 4);
+    assert_eq!(rig.send("HEAD", "/photos/big", &[], Body::empty()).await.status, 200);
+    drop(unread);
+    while rig.get("/photos/big").await.status == 503 {}
 }

@@ -6,6 +6,7 @@ use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::request::MinRate;
 use crate::testing::{TestServer, read_all};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -31,6 +32,17 @@ fn slow(wait: Duration) -> Router {
         "finished"
     };
     Router::new().route("/", get(handler))
+}
+
+/// An answer without an end.
+fn endless() -> Router {
+    let answer = || async {
+        let piece = Bytes::from(vec![0_u8; 64 * 1024]);
+        Body::from_stream(futures::stream::repeat_with(move || {
+            Ok::<_, std::io::Error>(piece.clone())
+        }))
+    };
+    Router::new().route("/", get(answer))
 }
 
 #[test]
@@ -111,13 +123,7 @@ async fn idle_connections_live_longer_than_slow_heads() {
 
 #[tokio::test]
 async fn a_client_that_stops_reading_is_cut() {
-    let endless = || async {
-        let piece = Bytes::from(vec![0_u8; 64 * 1024]);
-        Body::from_stream(futures::stream::repeat_with(move || {
-            Ok::<_, std::io::Error>(piece.clone())
-        }))
-    };
-    let server = TestServer::start(Router::new().route("/", get(endless)), quick()).await;
+    let server = TestServer::start(endless(), quick()).await;
     let mut stream = server.connect().await;
     stream.write_all(GET.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(900)).await;
@@ -140,6 +146,94 @@ async fn connections_over_the_limit_wait_for_a_slot() {
     assert!(read.is_err(), "no slot, no answer");
     drop(holder);
     assert!(read_all(&mut waiting).await.ends_with("hello"));
+}
+
+#[tokio::test]
+async fn who_waits_longest_without_a_request_makes_room() {
+    let options = ListenOptions {
+        max_connections: 2,
+        header_timeout: Duration::from_mins(5),
+        idle_timeout: Duration::from_mins(5),
+        ..quick()
+    };
+    let server = TestServer::start(hello(), options).await;
+    let mut oldest = server.connect().await;
+    oldest.write_all(b"GET / HT").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut idle = server.connect().await;
+    idle.write_all(GET.as_bytes()).await.unwrap();
+    assert!(idle.read(&mut [0; 1024]).await.unwrap() > 0);
+    // There are only two places, and nothing but this takes one of them back in these minutes.
+    assert!(server.raw(GET_CLOSE).await.ends_with("hello"));
+    assert_eq!(read_all(&mut oldest).await, "");
+    idle.write_all(GET_CLOSE.as_bytes()).await.unwrap();
+    assert!(read_all(&mut idle).await.ends_with("hello"), "the newer one is still there");
+}
+
+#[tokio::test]
+async fn requests_in_work_are_not_disturbed_by_a_crowd() {
+    let options = ListenOptions { max_connections: 1, ..quick() };
+    let server = TestServer::start(slow(Duration::from_millis(1500)), options).await;
+    let mut working = server.connect().await;
+    working.write_all(GET_CLOSE.as_bytes()).await.unwrap();
+    let mut waiting = server.connect().await;
+    waiting.write_all(GET_CLOSE.as_bytes()).await.unwrap();
+    assert!(read_all(&mut working).await.ends_with("finished"));
+    assert!(read_all(&mut waiting).await.ends_with("finished"));
+}
+
+#[tokio::test]
+async fn one_client_has_no_more_connections_than_it_may() {
+    let options = ListenOptions { max_connections_per_client: 1, ..quick() };
+    let server = TestServer::start(hello(), options).await;
+    let mut first = server.connect().await;
+    first.write_all(GET.as_bytes()).await.unwrap();
+    assert!(first.read(&mut [0; 1024]).await.unwrap() > 0);
+    assert_eq!(read_all(&mut server.connect().await).await, "");
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(server.address).await.unwrap();
+    other.write_all(GET_CLOSE.as_bytes()).await.unwrap();
+    assert!(read_all(&mut other).await.ends_with("hello"));
+    drop(first);
+    while !server.raw(GET_CLOSE).await.ends_with("hello") {}
+}
+
+#[tokio::test]
+async fn a_client_that_reads_next_to_nothing_is_cut() {
+    let mut options = quick();
+    options.request.min_rate = MinRate(1 << 40);
+    let server = TestServer::start(endless(), options).await;
+    let mut stream = server.connect().await;
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    let trickle = tokio::time::timeout(Duration::from_secs(30), async {
+        let mut buffer = vec![0; 1 << 20];
+        // Never silent for as long as `write_stall_timeout`.
+        while matches!(stream.read(&mut buffer).await, Ok(read) if read > 0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    assert!(trickle.await.is_ok(), "it was cut");
+}
+
+#[tokio::test]
+async fn http_2_brings_no_more_requests_than_there_may_be_connections() {
+    let options = ListenOptions { max_connections: 2, ..quick() };
+    let server = TestServer::start(slow(Duration::from_secs(1)), options).await;
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Body>();
+    let ask = || {
+        let asked = client.get(server.url("/").parse().unwrap());
+        async move { asked.await.unwrap().status().as_u16() }
+    };
+    let mut statuses = [ask(), ask(), ask()].map(tokio::spawn);
+    let mut got = Vec::new();
+    for status in &mut statuses {
+        got.push(status.await.unwrap());
+    }
+    got.sort_unstable();
+    assert_eq!(got, [200, 200, 503]);
 }
 
 #[tokio::test]

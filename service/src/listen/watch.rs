@@ -14,16 +14,21 @@ use axum::http::Version;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::ListenOptions;
+use crate::request::MinRate;
 
 /// What a connection is doing, as far as its limits care.
 pub(super) struct Activity {
     header_timeout: Duration,
     idle_timeout: Duration,
     write_stall_timeout: Duration,
+    rate: MinRate,
     state: Mutex<State>,
+    /// Somebody else needs the connection's place.
+    displaced: Notify,
 }
 
 struct State {
@@ -33,6 +38,10 @@ struct State {
     /// Start of the wait for the head of a request, with the reason given when it lasts too long.
     waiting: Option<(Instant, Wait)>,
     write_blocked: Option<Instant>,
+    /// Time that answers have waited for the client since the connection was last idle, and what
+    /// was written in it.
+    blocked_for: Duration,
+    written_bytes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -47,11 +56,15 @@ impl Activity {
             header_timeout: options.header_timeout,
             idle_timeout: options.idle_timeout,
             write_stall_timeout: options.write_stall_timeout,
+            rate: options.request.min_rate,
+            displaced: Notify::new(),
             state: Mutex::new(State {
                 in_flight: 0,
                 http2: false,
                 waiting: Some((Instant::now(), Wait::Head)),
                 write_blocked: None,
+                blocked_for: Duration::ZERO,
+                written_bytes: 0,
             }),
         }
     }
@@ -67,8 +80,26 @@ impl Activity {
                 Some((deadline, _)) => deadline.min(now + shortest),
                 None => now + shortest,
             };
-            tokio::time::sleep_until(next).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(next) => {}
+                () = self.displaced.notified() => {
+                    // A request that came in between is served.
+                    if self.waiting_since().is_some() {
+                        return "displaced";
+                    }
+                }
+            }
         }
+    }
+
+    /// Since when no request has been in work.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        self.state.lock().waiting.map(|(since, _)| since)
+    }
+
+    /// Closes the connection, if it is still without a request.
+    pub(super) fn displace(&self) {
+        self.displaced.notify_one();
     }
 
     fn deadline(&self) -> Option<(Instant, &'static str)> {
@@ -77,7 +108,11 @@ impl Activity {
             Wait::Head => (since + self.header_timeout, "slow_head"),
             Wait::Idle => (since + self.idle_timeout, "idle"),
         });
-        let blocked = state.write_blocked.map(|s| (s + self.write_stall_timeout, "slow_reader"));
+        let blocked = state.write_blocked.map(|since| {
+            let stall = self.write_stall_timeout;
+            let patience = self.rate.patience(stall, state.blocked_for, state.written_bytes);
+            (since + patience, "slow_reader")
+        });
         waiting.into_iter().chain(blocked).min_by_key(|(deadline, _)| *deadline)
     }
 
@@ -88,13 +123,16 @@ impl Activity {
         }
     }
 
-    fn write_polled<T>(&self, polled: &Poll<io::Result<T>>) {
+    fn write_polled(&self, polled: &Poll<io::Result<usize>>) {
         let mut state = self.state.lock();
-        if polled.is_ready() {
-            state.write_blocked = None;
-        } else {
+        let Poll::Ready(written) = polled else {
             state.write_blocked.get_or_insert_with(Instant::now);
+            return;
+        };
+        if let Some(since) = state.write_blocked.take() {
+            state.blocked_for += since.elapsed();
         }
+        state.written_bytes += *written.as_ref().unwrap_or(&0) as u64;
     }
 }
 
@@ -104,6 +142,9 @@ pub(super) struct InFlight(Arc<Activity>);
 impl InFlight {
     pub(super) fn begin(activity: &Arc<Activity>, version: Version) -> Self {
         let mut state = activity.state.lock();
+        if state.in_flight == 0 {
+            (state.blocked_for, state.written_bytes) = (Duration::ZERO, 0);
+        }
         state.in_flight += 1;
         state.http2 = version == Version::HTTP_2;
         state.waiting = None;

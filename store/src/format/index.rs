@@ -38,6 +38,7 @@
 use bytes::{Buf, BufMut};
 use uuid::Uuid;
 
+use super::superblock::{SUPERBLOCK_BYTES, Superblock};
 use super::{FormatError, NeedleOffset, Salt};
 use crate::id::{Key, VolumeId};
 
@@ -117,6 +118,23 @@ impl Entry {
 }
 
 impl IndexHead {
+    /// The head of the index file of a volume file in which no record is yet.
+    pub fn empty(superblock: &Superblock) -> Self {
+        Self {
+            volume: superblock.volume,
+            replica: superblock.replica,
+            generation: superblock.generation,
+            covered_end: NeedleOffset::from_bytes(SUPERBLOCK_BYTES as u64).unwrap_or_default(),
+            entries: 0,
+            live_needles: 0,
+            live_bytes: 0,
+            tombstones: 0,
+            last_append_ns: 0,
+            digest: 0,
+            digest_exact: true,
+        }
+    }
+
     /// The salt of the file's checksums: the volume file's own.
     pub fn salt(&self) -> Salt {
         Salt::new(self.replica.as_bytes(), self.generation)

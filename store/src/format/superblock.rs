@@ -9,7 +9,7 @@
 //! | 16 | 16 | cluster | UUID of the cluster; a file of another cluster is refused |
 //! | 32 | 16 | replica | UUID of this replica of the volume |
 //! | 48 | 8 | generation | 1 at creation, one more at each compaction |
-//! | 56 | 8 | created | milliseconds since 1970, of this generation |
+//! | 56 | 8 | created | milliseconds since 1970, of this generation; 0 where that was lost |
 //! | 64 | 4028 | reserved | zero |
 //! | 4092 | 4 | checksum | CRC32 (IEEE) of bytes 0 to 4091 |
 //!
@@ -82,7 +82,7 @@ impl Superblock {
         }
         let version = fields_left.get_u16_le();
         // Before the checksum: a newer version may keep it elsewhere.
-        if version > FORMAT_VERSION {
+        if version > FORMAT_VERSION && !is_rotten_version(block) {
             return Err(FormatError::Version {
                 what: WHAT,
                 got: version,
@@ -106,6 +106,15 @@ impl Superblock {
         }
         Ok(Self { cluster, volume, replica, generation, created_ms })
     }
+}
+
+/// Whether everything but the version fits our own.
+fn is_rotten_version(block: &[u8; SUPERBLOCK_BYTES]) -> bool {
+    let mut block = *block;
+    let version = block.iter_mut().skip(MAGIC.len());
+    version.zip(FORMAT_VERSION.to_le_bytes()).for_each(|(byte, ours)| *byte = ours);
+    let (fields, mut checksum) = block.split_at(CHECKSUM_AT);
+    checksum.get_u32_le() == crc32fast::hash(fields)
 }
 
 fn uuid(fields: &mut &[u8]) -> Uuid {

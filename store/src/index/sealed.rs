@@ -1,19 +1,21 @@
-//! The index file, written once and mapped.
+//! The index file, written once and then in memory.
 
 use std::io;
+use std::sync::Arc;
 
+use super::blocks::Blocks;
 use crate::format::index::{
-    BLOCK_BYTES, ENTRIES_PER_BLOCK, Entry, IndexHead, block_to_bytes, check_block, entry_at,
+    BLOCK_BYTES, ENTRIES_PER_BLOCK, Entry, IndexHead, block_to_bytes, entry_at,
 };
 use crate::format::superblock::Superblock;
 use crate::format::{FormatError, NeedleOffset};
 use crate::id::Key;
-use crate::storage::{Disk, File, Mapped, write_all_at};
+use crate::storage::{Disk, File, read_up_to, write_all_at};
 
-/// An index file, checked and mapped. The default one is empty. Clones share the mapping.
+/// An index file, checked and in memory. The default one is empty. Clones share the memory.
 #[derive(Clone, Default)]
 pub struct Sealed {
-    file: Option<(IndexHead, Mapped)>,
+    file: Option<Arc<(IndexHead, Blocks)>>,
 }
 
 /// Why an index file is not used. The volume is scanned instead.
@@ -31,32 +33,43 @@ pub enum SealError {
     Stale,
 }
 
+impl From<SealError> for io::Error {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::Io(error) => error,
+            error => Self::other(error),
+        }
+    }
+}
+
 impl Sealed {
-    /// Maps and checks `file` as the index of the volume file with this superblock and length.
+    /// Reads and checks `file` as the index of the volume file with this superblock and
+    /// length. The file is not needed any more afterwards.
     pub fn open(
         file: &dyn File,
         superblock: &Superblock,
         volume_bytes: u64,
     ) -> Result<Self, SealError> {
-        let map = file.map()?;
-        let head = IndexHead::from_bytes(&map)?;
+        let mut head = Vec::with_capacity(BLOCK_BYTES);
+        read_up_to(file, &mut head, BLOCK_BYTES, 0)?;
+        let head = IndexHead::from_bytes(&head)?;
         let same_file = (head.volume, head.replica, head.generation)
             == (superblock.volume, superblock.replica, superblock.generation);
         if !same_file || head.covered_end.bytes() > volume_bytes {
             return Err(SealError::Stale);
         }
-        if map.len() as u64 != head.file_bytes() {
+        if file.size_bytes()? != head.file_bytes() {
             return Err(FormatError::Short { what: "index file" }.into());
         }
-        for (at, block) in map.chunks(BLOCK_BYTES).enumerate().skip(1) {
-            check_block(block, head.salt(), (at * BLOCK_BYTES) as u64)?;
-        }
-        Ok(Self { file: Some((head, map)) })
+        let blocks = Blocks::read(file, &head)?;
+        // The page cache need not hold it a second time. Where it does, nothing is lost.
+        let _ = file.evict(0..u64::MAX);
+        Ok(Self { file: Some(Arc::new((head, blocks))) })
     }
 
     /// The file's head; `None` for the empty index.
     pub fn head(&self) -> Option<&IndexHead> {
-        self.file.as_ref().map(|(head, _)| head)
+        self.file.as_deref().map(|(head, _)| head)
     }
 
     /// Everything below this offset of the volume is covered.
@@ -66,12 +79,12 @@ impl Sealed {
 
     /// The entry of `key`, by binary search: first for its block, then within it.
     pub fn get(&self, key: Key) -> Option<Entry> {
-        let (head, map) = self.file.as_ref()?;
-        let blocks = head.entries.div_ceil(ENTRIES_PER_BLOCK as u64);
-        let after =
-            partition_point(blocks, |at| first_key(map, at).is_some_and(|first| first <= key));
+        let (head, blocks) = self.file.as_deref()?;
+        let count = head.entries.div_ceil(ENTRIES_PER_BLOCK as u64);
+        let first_key = |at| key_at(blocks.get(at)?, 0);
+        let after = partition_point(count, |at| first_key(at).is_some_and(|first| first <= key));
         let block_number = after.checked_sub(1)?;
-        let block = block_at(map, block_number)?;
+        let block = blocks.get(block_number)?;
         let entries = entries_in_block(head, block_number);
         let after =
             partition_point(entries, |at| key_at(block, at).is_some_and(|found| found <= key));
@@ -83,20 +96,11 @@ impl Sealed {
     pub fn into_entries(self) -> impl Iterator<Item = (Key, Entry)> {
         let entries = self.head().map_or(0, |head| head.entries);
         (0..entries).filter_map(move |number| {
-            let (_, map) = self.file.as_ref()?;
-            let block = block_at(map, number / ENTRIES_PER_BLOCK as u64)?;
+            let (_, blocks) = self.file.as_deref()?;
+            let block = blocks.get(number / ENTRIES_PER_BLOCK as u64)?;
             entry_at(block, usize::try_from(number).ok()? % ENTRIES_PER_BLOCK)
         })
     }
-}
-
-fn block_at(map: &Mapped, number: u64) -> Option<&[u8]> {
-    let start = usize::try_from(number).ok()?.checked_add(1)?.checked_mul(BLOCK_BYTES)?;
-    map.get(start..start.checked_add(BLOCK_BYTES)?)
-}
-
-fn first_key(map: &Mapped, block: u64) -> Option<Key> {
-    key_at(block_at(map, block)?, 0)
 }
 
 fn key_at(block: &[u8], at: u64) -> Option<Key> {
@@ -270,6 +274,22 @@ mod tests {
                 Sealed::open(&*disk.open("cut").unwrap(), &superblock(), 8000).is_err(),
                 "cut at {cut}"
             );
+        }
+    }
+
+    /// Where index files were mapped, this was a SIGBUS.
+    #[test]
+    fn a_bad_sector_anywhere_is_an_error_when_opening_and_no_trouble_afterwards() {
+        let disk = MemoryDisk::new();
+        let entries = entries(0..600);
+        let opened = sealed(&disk, &entries);
+        let len = disk.bytes("i").unwrap().len() as u64;
+        for at in (0..len).step_by(BLOCK_BYTES / 2) {
+            disk.spoil("i", at..at + 512);
+            let again = Sealed::open(&*disk.open("i").unwrap(), &superblock(), 8000);
+            assert!(matches!(again, Err(SealError::Io(_))), "sector at {at}");
+            assert!(entries.iter().all(|(key, entry)| opened.get(*key) == Some(*entry)));
+            disk.spoil("i", 0..0);
         }
     }
 

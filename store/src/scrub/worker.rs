@@ -97,6 +97,9 @@ impl<'a> Worker<'a> {
                 key = damage.key.map(Key::get), reason = %damage.reason, "scrub found damage"
             );
         }
+        if let Some(problem) = &done.index_problem {
+            restore_index_file(volume, problem);
+        }
         if done.is_over {
             let damaged = volume.scrub_state().findings.len();
             tracing::info!(volume = %volume.id(), damaged, "volume scrubbed");
@@ -141,6 +144,19 @@ impl<'a> Worker<'a> {
             tracing::warn!(volume = %volume.id(), %error, "place of the scrub not saved: a restart would read again");
         }
         self.save_failed = saved.is_err();
+    }
+}
+
+/// A rotten index file costs nothing while the volume is open, and the next start a scan.
+fn restore_index_file(volume: &Volume, problem: &str) {
+    counter!("hayrick_store_lost_index_files_total").increment(1);
+    match volume.restore_index_file() {
+        Ok(()) => {
+            tracing::warn!(volume = %volume.id(), problem, "scrub found the index file damaged or missing: written again");
+        }
+        Err(error) => {
+            tracing::error!(volume = %volume.id(), problem, %error, "index file damaged or missing, and not written again: the next start scans the volume");
+        }
     }
 }
 

@@ -28,7 +28,7 @@ use rand::Rng;
 
 use self::content::{Bytes, Change};
 use self::power::{Power, Verdict};
-use super::{Disk, File, Mapped, Space};
+use super::{Disk, File, Space};
 
 pub use self::power::{Call, Fault};
 
@@ -135,6 +135,11 @@ impl MemoryDisk {
     /// From now on the files may hold `bytes` in all; `None` is no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.shared.power.lock().capacity = bytes;
+    }
+
+    /// From now on the disk is mounted for reading only, or no longer.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.shared.power.lock().read_only = read_only;
     }
 
     /// Holds up every file sync until the answer is dropped.
@@ -252,7 +257,7 @@ impl Shared {
     /// Counts a call that either happens or fails.
     fn step(&self, call: Call) -> io::Result<()> {
         match self.power.lock().judge(call)? {
-            Verdict::Go | Verdict::Short => Ok(()),
+            Verdict::Go | Verdict::Short | Verdict::WrongBit => Ok(()),
             Verdict::Fail(error) => Err(error),
         }
     }
@@ -317,7 +322,9 @@ impl Disk for MemoryDisk {
 
     fn space(&self) -> io::Result<Space> {
         let free_bytes = self.shared.room();
-        Ok(Space { total_bytes: free_bytes.saturating_add(self.shared.used()), free_bytes })
+        let total_bytes = free_bytes.saturating_add(self.shared.used());
+        let is_read_only = self.shared.power.lock().read_only;
+        Ok(Space { total_bytes, free_bytes, is_read_only })
     }
 }
 
@@ -325,7 +332,7 @@ impl File for MemoryFile {
     fn read_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
         let verdict = self.shared.power.lock().judge(Call::Read)?;
         match verdict {
-            Verdict::Go => self.content.lock().read(out, len, offset),
+            Verdict::Go | Verdict::WrongBit => self.content.lock().read(out, len, offset),
             Verdict::Short => self.content.lock().read(out, len.div_ceil(2), offset),
             Verdict::Fail(error) => Err(error),
         }
@@ -339,15 +346,20 @@ impl File for MemoryFile {
         if fits == 0 && !data.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        let is_wrong = matches!(verdict, Verdict::WrongBit);
         let half = fits.min(data.len().div_ceil(2));
         let (written, result) = match verdict {
-            Verdict::Go => (fits, Ok(fits)),
+            Verdict::Go | Verdict::WrongBit => (fits, Ok(fits)),
             Verdict::Short => (half, Ok(half)),
             Verdict::Fail(error) if error.kind() == io::ErrorKind::Interrupted => (0, Err(error)),
             // Some of it may have come before the error did.
             Verdict::Fail(error) => (half, Err(error)),
         };
-        let written = data.get(..written).unwrap_or_default().to_vec();
+        let mut written = data.get(..written).unwrap_or_default().to_vec();
+        let middle = written.len() / 2;
+        if let Some(byte) = written.get_mut(middle).filter(|_| is_wrong) {
+            *byte ^= 1;
+        }
         self.content.lock().change(Change::Write(offset, written));
         result
     }
@@ -356,7 +368,7 @@ impl File for MemoryFile {
         self.shared.syncs.pass();
         let verdict = self.shared.power.lock().judge(Call::Sync)?;
         match verdict {
-            Verdict::Go | Verdict::Short => self.content.lock().sync(),
+            Verdict::Go | Verdict::Short | Verdict::WrongBit => self.content.lock().sync(),
             Verdict::Fail(error) => {
                 if error.kind() != io::ErrorKind::Interrupted {
                     self.content.lock().fail_sync();
@@ -386,10 +398,5 @@ impl File for MemoryFile {
         self.shared.step(Call::Allocate)?;
         let growth = (offset + len).saturating_sub(self.content.lock().len());
         if growth > self.shared.room() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
-
-    fn map(&self) -> io::Result<Mapped> {
-        self.shared.step(Call::Map)?;
-        Ok(Arc::new(self.content.lock().now().to_vec()))
     }
 }

@@ -5,19 +5,15 @@
 //! the way a power cut does. Volume code runs on either unchanged.
 
 pub mod memory;
-mod mmap;
 pub mod os;
 
 use std::io;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
-
-/// The bytes of a whole file that is never written again, in memory or mapped.
-pub type Mapped = Arc<dyn Deref<Target = [u8]> + Send + Sync>;
 
 /// One data directory. Names are plain file names within it.
 pub trait Disk: Send + Sync {
-    /// Opens an existing file for reading and writing.
+    /// Opens an existing file for reading and writing; on a read-only file system for reading.
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
 
     /// Makes a new, empty file; an existing one is an error.
@@ -35,17 +31,19 @@ pub trait Disk: Send + Sync {
     /// Makes creations, renames and removals so far durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Bytes of the file system in all, and those free to us.
+    /// The file system as it is now.
     fn space(&self) -> io::Result<Space>;
 }
 
-/// Room on a file system, in bytes.
+/// A file system: room in bytes, and whether it takes any writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Size of the file system.
     pub total_bytes: u64,
     /// What an ordinary process may still write.
     pub free_bytes: u64,
+    /// Whether it is mounted for reading only.
+    pub is_read_only: bool,
 }
 
 /// An open file.
@@ -72,9 +70,6 @@ pub trait File: Send + Sync {
 
     /// Sets space aside for `len` bytes at `offset` without changing the file's length.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
-
-    /// The whole file as memory. The file must not be written to or cut afterwards.
-    fn map(&self) -> io::Result<Mapped>;
 }
 
 /// Reads exactly `len` bytes at `offset`; a shorter file is [`io::ErrorKind::UnexpectedEof`].
@@ -124,6 +119,11 @@ pub fn write_all_at(file: &dyn File, mut data: &[u8], mut offset: u64) -> io::Re
 /// Whether `error` says that the disk, or our share of it, is full.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether `error` says that the file system is mounted for reading only.
+pub fn is_read_only(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
 }
 
 /// Whether `error` says that the device failed to read or write. Trying again will not help.

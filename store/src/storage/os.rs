@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::fs::{Advice, FallocateFlags, StatVfsMountFlags};
 
-use super::mmap::MappedFile;
-use super::{Disk, File, Mapped, Space};
+use super::{Disk, File, Space, is_read_only};
 
 /// A data directory on a real file system.
 pub struct OsDisk {
@@ -39,8 +38,10 @@ pub fn open_read_only(path: &Path) -> io::Result<Arc<dyn File>> {
 
 impl Disk for OsDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).open(self.at(name))?;
-        Ok(Arc::new(OsFile(file)))
+        match fs::OpenOptions::new().read(true).write(true).open(self.at(name)) {
+            Err(error) if is_read_only(&error) => open_read_only(&self.at(name)),
+            file => Ok(Arc::new(OsFile(file?))),
+        }
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -77,6 +78,7 @@ impl Disk for OsDisk {
         Ok(Space {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
             free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            is_read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
         })
     }
 }
@@ -122,9 +124,5 @@ impl File for OsFile {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
-    }
-
-    fn map(&self) -> io::Result<Mapped> {
-        Ok(Arc::new(MappedFile::new(&self.0)?))
     }
 }

@@ -3,23 +3,26 @@
 //! The bulk is copied beside the running writer; what was appended meanwhile is copied
 //! in rounds that get shorter, and the last one is done by the writer itself, so
 //! nothing can be appended between it and the swap. Before the old file goes, the new
-//! one is proved: same number of live needles, same bytes, same digest, synced. The
-//! rename is the one commit point; a crash before it leaves the old file, a crash
-//! after it the new one, and recovery clears the other away.
+//! one is proved: same number of live needles, same bytes, same digest, synced, and read
+//! back from the disk record by record. The rename is the one commit point; a crash before
+//! it leaves the old file, a crash after it the new one, and recovery clears the other away.
+
+mod proof;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::proof::Proof;
 use super::digest::{Totals, content};
 use super::files;
 use super::live::{Live, Shared};
 use super::progress::Progress;
 use super::record::{Body, pad};
 use super::scanner::{Found, Scanner};
-use super::writer::Writer;
+use super::writer::{TOMBSTONE_RESERVE_BYTES, Writer};
 use crate::error::StoreError;
-use crate::format::index::Entry;
+use crate::format::index::{Entry, IndexHead};
 use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{NeedleOffset, Salt};
@@ -66,10 +69,12 @@ pub(super) struct Copy {
     /// Of the copy: everything below has been synced.
     synced: u64,
     buffer: Vec<u8>,
-    entries: Vec<(Key, Entry)>,
+    /// Until the copy is sealed, its entries are a list.
+    unsealed: Option<Vec<(Key, Entry)>>,
+    /// Afterwards they come one by one.
     index: Index,
     totals: Totals,
-    damaged: u64,
+    proof: Proof,
     last_append_ns: u64,
     /// Tombstones from before this time are dropped.
     keep_tombstones_from_ns: u64,
@@ -95,7 +100,8 @@ impl Copy {
             let generation = live.superblock.generation + 1;
             (Superblock { generation, created_ms, ..live.superblock.clone() }, live.totals)
         };
-        progress.expect(totals.live_bytes);
+        // Written once, and read back once.
+        progress.expect(totals.live_bytes.saturating_mul(2));
         let _ = shared.disk.remove(&files::compacting(id));
         let file = shared
             .disk
@@ -113,10 +119,10 @@ impl Copy {
             end: SUPERBLOCK_BYTES as u64,
             synced: 0,
             buffer: Vec::with_capacity(STEP_BYTES),
-            entries: Vec::new(),
+            unsealed: Some(Vec::new()),
             index: Index::default(),
             totals: Totals::default(),
-            damaged: 0,
+            proof: Proof::default(),
             last_append_ns: 0,
             keep_tombstones_from_ns: u64::try_from(keep_from).unwrap_or(u64::MAX),
         };
@@ -128,8 +134,11 @@ impl Copy {
     fn reserve(&self, totals: Totals) -> Result<(), StoreError> {
         let bytes =
             SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * 64 + LAST_ROUND_BYTES;
+        let entries = totals.live_needles + totals.tombstones;
+        let index_bytes = IndexHead { entries, ..IndexHead::empty(&self.superblock) }.file_bytes();
+        let needed = bytes + index_bytes;
         let space = self.shared.disk.space().map_err(|error| self.io(error))?;
-        if space.free_bytes < bytes.saturating_add(self.shared.options.min_free_bytes) {
+        if space.free_bytes < needed.saturating_add(self.shared.options.min_free_bytes) {
             return Err(StoreError::DiskFull(self.shared.id));
         }
         self.file.allocate(0, bytes).map_err(|error| self.io(error))?;
@@ -147,6 +156,8 @@ impl Copy {
             if round == 0 {
                 self.seal()?;
             }
+            self.file.sync().map_err(|error| self.io(error))?;
+            self.prove_copied(round == 0)?;
         }
         Ok(())
     }
@@ -224,7 +235,7 @@ impl Copy {
     ) -> Result<(), StoreError> {
         let body = record.get(HEADER_BYTES..).unwrap_or_default();
         if Body::parse(header, record).and_then(|body| body.verify()).is_err() {
-            self.damaged += 1;
+            self.proof.expect_damage(self.end..self.end + header.record_bytes());
             tracing::error!(volume = %self.shared.id, key = %header.key, %offset, "compaction met a damaged needle and keeps it");
         }
         if let Some(damaged) = self.copied(header.key) {
@@ -234,6 +245,7 @@ impl Copy {
         }
         let entry = self.put_record(header, body)?;
         self.totals.add(header.record_bytes(), content(header));
+        self.proof.expect_needle(header);
         self.note(header.key, entry);
         if self.progress.advance(header.record_bytes()) { Ok(()) } else { Err(CANCELLED) }
     }
@@ -248,6 +260,7 @@ impl Copy {
         }
         let entry = self.put_record(header, record.get(HEADER_BYTES..).unwrap_or_default())?;
         self.totals.tombstones += 1;
+        self.proof.expect_tombstone();
         self.note(header.key, Entry::tombstone(entry.offset));
         Ok(())
     }
@@ -267,8 +280,8 @@ impl Copy {
                 read_exact_at(file, len, entry.offset.bytes()).map_err(|error| self.io(error))?;
             let offset = self.next_offset()?;
             self.buffer.extend_from_slice(&record);
+            self.proof.expect_damage(self.end..self.end + record.len() as u64);
             self.end += record.len() as u64;
-            self.damaged += 1;
             self.totals.live_needles += 1;
             self.totals.live_bytes += entry.record_bytes();
             self.totals.digest_exact = false;
@@ -316,17 +329,11 @@ impl Copy {
         Ok(())
     }
 
-    /// Before the copy is sealed its entries are a list; afterwards they come one by one.
     fn note(&mut self, key: Key, entry: Entry) {
-        if self.is_sealed() {
-            self.index.insert(key, entry);
-        } else {
-            self.entries.push((key, entry));
+        match &mut self.unsealed {
+            Some(entries) => entries.push((key, entry)),
+            None => self.index.insert(key, entry),
         }
-    }
-
-    fn is_sealed(&self) -> bool {
-        self.copied_to.bytes() > SUPERBLOCK_BYTES as u64
     }
 
     /// The live needle of `key` in the copy.
@@ -351,7 +358,7 @@ impl Copy {
     /// Writes the index file of the bulk, under the new generation's name.
     fn seal(&mut self) -> Result<(), StoreError> {
         self.file.sync().map_err(|error| self.io(error))?;
-        let mut entries = std::mem::take(&mut self.entries);
+        let mut entries = self.unsealed.take().unwrap_or_default();
         entries.sort_unstable_by_key(|(key, _)| *key);
         let head = self.as_live(Index::default())?.index_head();
         let name = files::index(self.shared.id, self.superblock.generation);
@@ -362,7 +369,7 @@ impl Copy {
             entries.into_iter(),
             &self.superblock,
         );
-        let sealed: Sealed = written.map_err(|error| self.io(std::io::Error::other(error)))?;
+        let sealed: Sealed = written.map_err(|error| self.io(error.into()))?;
         self.index = Index::new(sealed);
         Ok(())
     }
@@ -398,19 +405,22 @@ impl Copy {
         let end = self.shared.live.read().end;
         self.copy_range(end, false)?;
         self.file.set_len(self.end).map_err(|error| self.io(error))?;
+        // The new file must take deletes on a full disk, as the old one does.
+        self.file.allocate(self.end, TOMBSTONE_RESERVE_BYTES).map_err(|error| self.io(error))?;
         self.file.sync().map_err(|error| self.io(error))?;
+        self.prove_copied(false)?;
         let before = self.shared.live.read().totals;
-        self.prove(before)?;
+        self.compare(before)?;
         Ok(Compacted {
             before_bytes: end.bytes(),
             after_bytes: self.end,
             live_needles: self.totals.live_needles,
-            damaged_needles: self.damaged,
+            damaged_needles: self.proof.damaged_needles(),
         })
     }
 
     /// The copy must hold just what the original holds.
-    fn prove(&self, before: Totals) -> Result<(), StoreError> {
+    fn compare(&self, before: Totals) -> Result<(), StoreError> {
         let after = self.totals;
         let exact = before.digest_exact && after.digest_exact;
         let same = before.live_needles == after.live_needles

@@ -29,6 +29,13 @@ pub fn index(id: VolumeId, generation: u64) -> String {
     format!("{:010}.{generation}.idx", id.get())
 }
 
+/// The generation that `name` is the index file of, if it is one of volume `id`.
+pub fn parse_index(name: &str, id: VolumeId) -> Option<u64> {
+    let kind = name.strip_prefix(&format!("{:010}.", id.get()))?;
+    let generation = kind.strip_suffix(".idx")?.parse().ok()?;
+    (index(id, generation) == name).then_some(generation)
+}
+
 /// A compaction's copy on its way.
 pub fn compacting(id: VolumeId) -> String {
     format!("{:010}.compact", id.get())
@@ -58,19 +65,13 @@ pub fn is_leftover(name: &str, id: VolumeId, generation: u64) -> bool {
     }
 }
 
-/// Whether `name` is an index file of volume `id`, of whatever generation.
-pub fn is_index_of(name: &str, id: VolumeId) -> bool {
-    let kind = name.strip_prefix(&format!("{:010}.", id.get()));
-    kind.and_then(|kind| kind.strip_suffix(".idx"))
-        .is_some_and(|generation| generation.parse::<u64>().is_ok())
-}
-
 /// Whether `name` is a file of volume `id`.
 pub fn is_of(name: &str, id: VolumeId) -> bool {
     name.strip_prefix(&format!("{:010}.", id.get())).is_some_and(|kind| {
         let whole = kind.strip_suffix(".tmp").unwrap_or(kind);
         let whole_name = name.strip_suffix(".tmp").unwrap_or(name);
-        matches!(whole, "vol" | "compact" | "readonly" | "scrub") || is_index_of(whole_name, id)
+        matches!(whole, "vol" | "compact" | "readonly" | "scrub")
+            || parse_index(whole_name, id).is_some()
     })
 }
 
@@ -91,6 +92,10 @@ mod tests {
         assert_eq!(parse_volume(&volume(id)), Some(id));
         for foreign in ["7.vol", "0000000000.vol", "0000000007.compact", "x.vol", ".vol"] {
             assert_eq!(parse_volume(foreign), None, "{foreign}");
+        }
+        assert_eq!(parse_index(&index(id, 3), id), Some(3));
+        for foreign in ["0000000007.03.idx", "0000000007.3.idx.tmp", "0000000070.3.idx", ".idx"] {
+            assert_eq!(parse_index(foreign, id), None, "{foreign}");
         }
         for (name, leftover) in [
             (index(id, 3), false),

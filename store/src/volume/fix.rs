@@ -8,15 +8,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::identity::{by_index_files, stand_in};
 use super::offline::OfflineVolume;
-use super::scanner::{Found, Scanner};
 use super::verify::{VerifyError, read_superblock};
 use super::{OpenError, Volume, VolumeOptions, files};
-use crate::format::FormatError;
-use crate::format::index::{BLOCK_BYTES, IndexHead};
-use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::id::VolumeId;
-use crate::storage::{Disk, File, read_exact_at, write_all_at};
+use crate::storage::Disk;
 
 /// How a volume's files are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,9 +63,9 @@ pub fn diagnose(
     let file = disk.open(&files::volume(id))?;
     let (superblock, superblock_lost) = match read_superblock(&*file) {
         Ok(superblock) => (superblock, false),
-        Err(VerifyError::Format(problem)) => match derive(disk, &*file, id, cluster)? {
-            Some(superblock) => (superblock, true),
-            None => return Err(problem.into()),
+        Err(VerifyError::Format(problem)) => match (cluster, by_index_files(disk, &*file, id)?) {
+            (Some(cluster), Some(head)) => (stand_in(cluster, &head), true),
+            _ => return Err(problem.into()),
         },
         Err(error) => return Err(error),
     };
@@ -93,61 +90,26 @@ pub fn diagnose(
     })
 }
 
-/// Does what [`diagnose`] told. The disk must be in nobody else's use.
+/// Does what [`diagnose`] told: what a start does by itself. The disk must be in nobody else's
+/// use.
 pub fn fix(disk: &Arc<dyn Disk>, id: VolumeId, cluster: Option<Uuid>) -> Result<(), OpenError> {
     let file = disk.open(&files::volume(id))?;
-    let superblock = match read_superblock(&*file) {
-        Ok(superblock) => superblock,
-        Err(VerifyError::Format(problem)) => {
-            let superblock = derive(&**disk, &*file, id, cluster)?.ok_or(problem)?;
-            write_all_at(&*file, &superblock.to_bytes(), 0)?;
-            file.sync()?;
-            superblock
-        }
-        Err(VerifyError::Io(error)) => return Err(error.into()),
-        Err(error @ VerifyError::Cancelled) => return Err(io::Error::other(error).into()),
+    let cluster = match (read_superblock(&*file), cluster) {
+        (Ok(superblock), _) => superblock.cluster,
+        (Err(_), Some(cluster)) => cluster,
+        (Err(VerifyError::Format(problem)), None) => return Err(problem.into()),
+        (Err(error), None) => return Err(io::Error::other(error).into()),
     };
     let options = VolumeOptions { min_free_bytes: 0, ..VolumeOptions::default() };
-    let (volume, _) = Volume::open(disk, superblock.cluster, id, options)?;
+    let (volume, _) = Volume::open(disk, cluster, id, options)?;
     Ok(volume.close()?)
-}
-
-/// Who a volume file without a readable superblock is: an index file beside it says so, and a
-/// record that its salt fits proves it.
-fn derive(
-    disk: &dyn Disk,
-    file: &dyn File,
-    id: VolumeId,
-    cluster: Option<Uuid>,
-) -> io::Result<Option<Superblock>> {
-    let Some(cluster) = cluster else { return Ok(None) };
-    let end = file.size_bytes()?;
-    for name in disk.list()?.iter().filter(|name| files::is_index_of(name, id)) {
-        let Ok(head) = read_head(&*disk.open(name)?) else { continue };
-        let IndexHead { volume, replica, generation, .. } = head;
-        if volume != id {
-            continue;
-        }
-        let superblock = Superblock { cluster, volume, replica, generation, created_ms: 0 };
-        let records = Scanner::new(file, superblock.salt(), SUPERBLOCK_BYTES as u64..end);
-        for found in records {
-            if let Found::Record { .. } = found? {
-                return Ok(Some(superblock));
-            }
-        }
-    }
-    Ok(None)
-}
-
-fn read_head(file: &dyn File) -> Result<IndexHead, FormatError> {
-    let short = |_| FormatError::Short { what: "index head" };
-    IndexHead::from_bytes(&read_exact_at(file, BLOCK_BYTES, 0).map_err(short)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::storage::memory::MemoryDisk;
+    use crate::storage::read_exact_at;
     use crate::volume::NewNeedle;
     use crate::{Cookie, Key, Meta};
 

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod files;
 mod fix;
 mod group;
+mod identity;
 mod live;
 mod offline;
 mod open;
@@ -200,20 +201,40 @@ impl Volume {
         self.exclusive(move |writer| copy.finish(writer))?
     }
 
-    /// Reads every byte of the volume as it is now and tells what is damaged.
+    /// Reads every byte of the volume as it is now and tells what is damaged. Everything else
+    /// goes on; where a compaction replaces the file meanwhile, the new one is read instead.
     pub fn verify(&self, progress: &Progress) -> Result<VerifyReport, VerifyError> {
-        let _one_at_a_time = self.shared.upkeep.lock();
-        let (file, salt, end) = {
+        loop {
+            if let Some(report) = self.verify_current_file(progress)? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// `None` if the file was replaced before all of it was read.
+    fn verify_current_file(
+        &self,
+        progress: &Progress,
+    ) -> Result<Option<VerifyReport>, VerifyError> {
+        let (file, salt, end, generation) = {
             let live = self.shared.live.read();
-            (Arc::clone(&live.file), live.salt, live.end.bytes())
+            (Arc::clone(&live.file), live.salt, live.end.bytes(), live.superblock.generation)
         };
-        let lend = |use_it: &mut dyn FnMut(&index::Index)| use_it(&self.shared.live.read().index);
+        let lend = |use_it: &mut dyn FnMut(&index::Index)| {
+            let live = self.shared.live.read();
+            let is_current = live.superblock.generation == generation;
+            if is_current {
+                use_it(&live.index);
+            }
+            is_current
+        };
         let target = verify::Target {
             volume: self.id(),
             salt,
             range: SUPERBLOCK_BYTES as u64..end,
             index: &lend,
             doubtful: std::collections::HashSet::new(),
+            pacer: Some(&self.shared.options.pace.verify),
         };
         verify::verify(&*file, &target, progress)
     }
@@ -221,29 +242,43 @@ impl Volume {
     /// Writes the index to its file, so that a restart need not scan what it covers.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.shared.upkeep.lock();
+        self.save_index(false)
+    }
+
+    /// Writes the index to its file although that ought to be there. Not while a long task
+    /// has the volume: that one writes it.
+    pub fn restore_index_file(&self) -> Result<(), StoreError> {
+        match self.shared.upkeep.try_lock() {
+            Some(_one_at_a_time) => self.save_index(true),
+            None => Ok(()),
+        }
+    }
+
+    fn save_index(&self, even_if_saved: bool) -> Result<(), StoreError> {
         // Only what is durable may be covered.
         self.exclusive(Writer::sync_published)??;
         let (head, (recent, sealed), superblock) = {
             let live = self.shared.live.read();
             (live.index_head(), live.index.snapshot(), live.superblock.clone())
         };
-        if recent.is_empty() && sealed.covered_end() == head.covered_end {
+        let is_saved = recent.is_empty() && sealed.covered_end() == head.covered_end;
+        if is_saved && !even_if_saved {
             return Ok(());
         }
         let name = files::index(self.id(), superblock.generation);
         let entries = index::merge(recent, sealed);
         let written = index::write_sealed(&*self.shared.disk, &name, head, entries, &superblock);
-        let sealed =
-            written.map_err(|error| StoreError::io(self.id(), std::io::Error::other(error)))?;
+        let sealed = written.map_err(|error| StoreError::io(self.id(), error.into()))?;
         self.shared.live.write().index.reseal(sealed);
         Ok(())
     }
 
     /// Whether enough has gathered for a checkpoint to be worth its while: what a crash
     /// now would have to scan, against what a checkpoint has to write. Not while another
-    /// long task has the volume: whoever asks would wait for that.
+    /// long task has the volume: whoever asks would wait for that. And not where nothing
+    /// can be written.
     pub fn wants_checkpoint(&self) -> bool {
-        if self.shared.upkeep.is_locked() {
+        if self.shared.upkeep.is_locked() || self.shared.check_deletes().is_err() {
             return false;
         }
         let live = self.shared.live.read();

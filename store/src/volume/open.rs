@@ -9,16 +9,18 @@ use std::time::{Duration, SystemTime};
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use super::identity::{Identity, identify, restore};
 use super::live::{Condition, Live, Shared};
 use super::recovery::{Recovered, recover};
-use super::writer::Writer;
+use super::writer::{TOMBSTONE_RESERVE_BYTES, Writer};
 use super::{Volume, VolumeOptions, files};
 use crate::error::StoreError;
 use crate::format::FormatError;
-use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
+use crate::format::index::IndexHead;
+use crate::format::superblock::Superblock;
 use crate::id::VolumeId;
-use crate::index::{SealError, Sealed};
-use crate::storage::{Disk, File, read_exact_at, read_up_to, write_all_at};
+use crate::index::{self, SealError, Sealed};
+use crate::storage::{Disk, File, is_read_only, read_exact_at, write_all_at};
 
 /// Written again in one step.
 const WRITE_AGAIN_BYTES: usize = 1 << 20;
@@ -29,9 +31,17 @@ pub enum OpenError {
     /// A call on its files failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Its superblock cannot be read.
+    /// Its superblock is of a newer version.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// Its superblock is lost, and with it whose needles the file holds.
+    #[error(
+        "its superblock cannot be used ({reason}), and no index file proves whose needles it holds: restore the first 4 KiB of the volume file, or its index file, from a copy"
+    )]
+    NoIdentity {
+        /// What is wrong with the superblock.
+        reason: String,
+    },
     /// The file belongs to another cluster: most likely the wrong disk is mounted here.
     #[error("the volume file belongs to cluster {found}, this store to cluster {expected}")]
     OtherCluster {
@@ -75,10 +85,14 @@ pub struct OpenReport {
     pub scanned_bytes: u64,
     /// Why the index file was not used, if there was one.
     pub index_problem: Option<String>,
+    /// Why the superblock was not used. The volume file's identity came from its index file.
+    pub superblock_problem: Option<String>,
 }
 
 impl Volume {
     /// Makes an empty volume file. It is there whole, or not at all.
+    ///
+    /// Its index file, empty as well, comes first: it says once more who the volume file is.
     pub fn create(disk: &dyn Disk, cluster: Uuid, id: VolumeId) -> io::Result<()> {
         let temporary = format!("{}.tmp", files::volume(id));
         match disk.remove(&temporary) {
@@ -97,6 +111,7 @@ impl Volume {
         let file = disk.create(&temporary)?;
         write_all_at(&*file, &superblock.to_bytes(), 0)?;
         file.sync()?;
+        write_empty_index(disk, &superblock)?;
         disk.rename(&temporary, &files::volume(id))?;
         disk.sync()
     }
@@ -109,20 +124,30 @@ impl Volume {
         options: VolumeOptions,
     ) -> Result<(Self, OpenReport), OpenError> {
         let file = disk.open(&files::volume(id))?;
-        let superblock = check_superblock(&*file, cluster, id)?;
-        let mut report = OpenReport::default();
+        let Identity { superblock, problem } = identify(&**disk, &*file, cluster, id)?;
+        let mut report = OpenReport {
+            superblock_problem: problem.as_ref().map(|problem| problem.reason.clone()),
+            ..OpenReport::default()
+        };
         let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
         let read_from_disk = distrust_memory(&*file, sealed.covered_end().bytes());
         let mut recovered = recover(&*file, superblock.salt(), sealed)?;
         report.scanned_bytes = recovered.scanned_bytes;
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
-        let settled =
-            read_from_disk.and_then(|()| settle(&**disk, &*file, &superblock, &recovered));
+        let settled = read_from_disk
+            .and_then(|()| check_writable(&**disk))
+            .and_then(|()| problem.map_or(Ok(()), |lost| restore(&*file, &superblock, &lost)))
+            .and_then(|()| settle(&**disk, &*file, &superblock, &recovered));
         let condition = match settled {
             Ok((cut_bytes, condition)) => {
                 report.cut_bytes = cut_bytes;
                 condition
+            }
+            Err(error) if is_read_only(&error) => {
+                // Whatever the end of the file is, it stays as it is.
+                recovered.aborts.clear();
+                Condition::Failed("its file system is read-only: make it writable".into())
             }
             Err(error) => {
                 tracing::error!(volume = %id, %error, "volume could not be brought into order: it serves reads only");
@@ -173,17 +198,11 @@ impl Volume {
     }
 }
 
-fn check_superblock(file: &dyn File, cluster: Uuid, id: VolumeId) -> Result<Superblock, OpenError> {
-    let mut bytes = Vec::with_capacity(SUPERBLOCK_BYTES);
-    read_up_to(file, &mut bytes, SUPERBLOCK_BYTES, 0)?;
-    let superblock = Superblock::from_bytes(&bytes)?;
-    if superblock.cluster != cluster {
-        return Err(OpenError::OtherCluster { expected: cluster, found: superblock.cluster });
-    }
-    if superblock.volume != id {
-        return Err(OpenError::OtherVolume { name: id, found: superblock.volume });
-    }
-    Ok(superblock)
+fn write_empty_index(disk: &dyn Disk, superblock: &Superblock) -> io::Result<()> {
+    let head = IndexHead::empty(superblock);
+    let name = files::index(superblock.volume, superblock.generation);
+    index::write_sealed(disk, &name, head, std::iter::empty(), superblock)?;
+    Ok(())
 }
 
 /// Sees to it that what is read from `from` on comes from the disk. After a failed sync the
@@ -194,6 +213,11 @@ fn distrust_memory(file: &dyn File, from: u64) -> io::Result<()> {
     // If the sync failed, all the more of what memory holds may be on no disk.
     file.evict(from..u64::MAX)?;
     synced
+}
+
+/// A read-only file system is no fault of the volume's, and known before anything is tried.
+fn check_writable(disk: &dyn Disk) -> io::Result<()> {
+    if disk.space()?.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
 }
 
 /// Makes what recovery believes durable and clears the rest away: torn bytes, of which it
@@ -219,6 +243,9 @@ fn settle(
     }
     write_again(file, recovered.proven_end..recovered.end.bytes())?;
     let cut_bytes = cut_torn_end(file, recovered.end.bytes())?;
+    // Changing the length gave back what was set aside behind it. Should others have filled
+    // the disk meanwhile, deletes wait for room like everything else.
+    let _ = file.allocate(recovered.end.bytes(), TOMBSTONE_RESERVE_BYTES);
     let read_only = names.contains(&files::read_only(id));
     Ok((cut_bytes, if read_only { Condition::ReadOnly } else { Condition::Writable }))
 }

@@ -48,12 +48,13 @@ impl Progress {
         !*cancelled
     }
 
-    pub(super) fn expect(&self, total_bytes: u64) {
+    /// Notes that so much more is to be done.
+    pub fn expect(&self, total_bytes: u64) {
         self.counts.total_bytes.fetch_add(total_bytes, Ordering::Relaxed);
     }
 
     /// Notes work done; false if the task should stop.
-    pub(super) fn advance(&self, bytes: u64) -> bool {
+    pub fn advance(&self, bytes: u64) -> bool {
         self.counts.done_bytes.fetch_add(bytes, Ordering::Relaxed);
         !*self.counts.cancelled.lock()
     }

@@ -33,7 +33,9 @@ pub enum Found {
 ///
 /// Only headers are read. Where one is unreadable, the next readable one is looked for
 /// at every boundary; header checksums cover the offset, so bytes that merely look like
-/// a needle, in the middle of another one's data, are not taken for one.
+/// a needle, in the middle of another one's data, are not taken for one. A header whose
+/// record would reach beyond the end is the last thing there: what seems to lie within that
+/// record would vanish into it as soon as the file grew.
 pub struct Scanner<'a> {
     file: &'a dyn File,
     salt: Salt,
@@ -146,13 +148,18 @@ impl<'a> Scanner<'a> {
         self.met_device_error
     }
 
-    /// The header at `at`, if a whole record fits between there and the end.
+    /// The header at `at`, if one is there.
     fn header_at(&mut self, at: u64) -> io::Result<Option<(NeedleOffset, NeedleHeader)>> {
-        let (salt, end) = (self.salt, self.end);
+        let salt = self.salt;
         let Some(offset) = NeedleOffset::from_bytes(at) else { return Ok(None) };
         let bytes = self.bytes(at, HEADER_BYTES)?;
         let header = NeedleHeader::from_bytes(bytes, salt, offset).ok();
-        Ok(header.filter(|header| at + header.record_bytes() <= end).map(|header| (offset, header)))
+        Ok(header.map(|header| (offset, header)))
+    }
+
+    /// Whether the whole record lies before the end.
+    fn fits(&self, offset: NeedleOffset, header: &NeedleHeader) -> bool {
+        offset.bytes() + header.record_bytes() <= self.end
     }
 
     /// The first boundary at or after `from` where a whole record starts, else the end.
@@ -164,8 +171,8 @@ impl<'a> Scanner<'a> {
             match blocks.take(WINDOW_BYTES).position(|block| block.starts_with(&MAGIC)) {
                 Some(skipped) => {
                     at += skipped as u64 * ALIGNMENT;
-                    if self.header_at(at)?.is_some() {
-                        return Ok(at);
+                    if let Some((offset, header)) = self.header_at(at)? {
+                        return Ok(if self.fits(offset, &header) { at } else { self.end });
                     }
                     at += ALIGNMENT;
                 }
@@ -186,11 +193,14 @@ impl Iterator for Scanner<'_> {
         }
         let start = self.position;
         let found = self.header_at(start).and_then(|header| {
-            if let Some((offset, header)) = header {
-                self.position = start + header.record_bytes();
-                return Ok(Found::Record { offset, header });
-            }
-            self.position = self.next_record(start + 1)?;
+            self.position = match header {
+                Some((offset, header)) if self.fits(offset, &header) => {
+                    self.position = start + header.record_bytes();
+                    return Ok(Found::Record { offset, header });
+                }
+                Some(_) => self.end,
+                None => self.next_record(start + 1)?,
+            };
             Ok(Found::Damage(start..self.position))
         });
         if found.is_err() {

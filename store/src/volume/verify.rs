@@ -5,7 +5,9 @@ use std::io;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use super::identity::{proven_head, stand_in};
 use super::progress::Progress;
 use super::recovery::recover;
 use super::scanner::{Found, Scanner};
@@ -15,6 +17,7 @@ use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Key, VolumeId};
 use crate::index::{self, Index, Sealed};
+use crate::pace::Pacer;
 use crate::storage::{File, is_device_error, read_up_to};
 
 /// Of what stands at the end and cannot be read.
@@ -71,26 +74,46 @@ pub enum VerifyError {
 /// From the volume file alone it cannot be told whether its last records were ever
 /// acknowledged, so what a start would take back or cut off is reported, whatever it was: the
 /// torn end of a write that nobody was told of, or a loss. A good index file tells the losses
-/// apart, by key.
+/// apart, by key, and stands in for a rotten superblock.
 pub fn verify_file(
     file: &dyn File,
     index_file: Option<&dyn File>,
     progress: &Progress,
 ) -> Result<VerifyReport, VerifyError> {
-    let superblock = read_superblock(file)?;
+    let (superblock, lost) = match read_superblock(file) {
+        Err(VerifyError::Format(reason)) if !matches!(reason, FormatError::Version { .. }) => {
+            let head = index_file.map_or(Ok(None), |index| proven_head(file, index))?;
+            let head = head.ok_or_else(|| reason.clone())?;
+            (stand_in(Uuid::nil(), &head), Some(reason))
+        }
+        superblock => (superblock?, None),
+    };
     let size_bytes = file.size_bytes()?;
     // One that does not fit the volume is no help, and no damage: it is only a cache.
     let sealed = index_file.and_then(|index| Sealed::open(index, &superblock, size_bytes).ok());
     let recovered = recover(file, superblock.salt(), sealed.unwrap_or_default())?;
-    let index = |index: &mut dyn FnMut(&Index)| index(&recovered.index);
+    let index = |use_it: &mut dyn FnMut(&Index)| {
+        use_it(&recovered.index);
+        true
+    };
     let target = Target {
         volume: superblock.volume,
         salt: superblock.salt(),
         range: SUPERBLOCK_BYTES as u64..size_bytes,
         index: &index,
         doubtful: recovered.doubtful.iter().copied().collect(),
+        pacer: None,
     };
-    verify(file, &target, progress)
+    let report = verify(file, &target, progress)?;
+    // Nobody replaces a file that no store has open.
+    let mut report = report.ok_or(VerifyError::Cancelled)?;
+    if let Some(reason) = lost {
+        let size_bytes = SUPERBLOCK_BYTES as u64;
+        report
+            .damaged
+            .insert(0, Damaged { offset: 0, size_bytes, key: None, reason: reason.to_string() });
+    }
+    Ok(report)
 }
 
 /// Reads the superblock of a volume file.
@@ -100,8 +123,12 @@ pub fn read_superblock(file: &dyn File) -> Result<Superblock, VerifyError> {
     Ok(Superblock::from_bytes(&bytes)?)
 }
 
-/// Lends the index for a moment. The lock on a running volume's index is not held between.
-pub(super) type LendIndex<'a> = &'a dyn Fn(&mut dyn FnMut(&Index));
+/// Lends the index for a moment; false if there is none of this file any more. The lock on a
+/// running volume's index is not held between.
+pub(super) type LendIndex<'a> = &'a dyn Fn(&mut dyn FnMut(&Index)) -> bool;
+
+/// Read between two rests.
+const STEP_BYTES: u64 = 1 << 20;
 
 /// What is verified, and against what.
 pub(super) struct Target<'a> {
@@ -113,20 +140,24 @@ pub(super) struct Target<'a> {
     /// Keys of records that a start would take back: nobody was told of them, or they are
     /// what rot has left of a last write. Which of the two it is, the file cannot tell.
     pub doubtful: HashSet<Key>,
+    /// How fast it may be read, where others need the disk.
+    pub pacer: Option<&'a Pacer>,
 }
 
-/// Verifies the records in the target's range.
+/// Verifies the records in the target's range; `None` if the file is no longer the volume's.
 pub(super) fn verify(
     file: &dyn File,
     target: &Target<'_>,
     progress: &Progress,
-) -> Result<VerifyReport, VerifyError> {
+) -> Result<Option<VerifyReport>, VerifyError> {
     let Target { volume, salt, ref range, index, .. } = *target;
     progress.expect(range.end - range.start);
     let file_bytes = range.end;
     let mut report =
         VerifyReport { volume, good_needles: 0, good_bytes: 0, file_bytes, damaged: Vec::new() };
     let mut scanner = Scanner::new(file, salt, range.clone());
+    let mut step = target.pacer.map(Pacer::begin);
+    let mut step_bytes = 0;
     while let Some(found) = scanner.next() {
         let size_bytes = match found? {
             Found::Damage(damage) => {
@@ -149,11 +180,29 @@ pub(super) fn verify(
         if !progress.advance(size_bytes) {
             return Err(VerifyError::Cancelled);
         }
+        step_bytes += size_bytes;
+        if step_bytes >= STEP_BYTES {
+            drop(step.take());
+            if !target.rest(step_bytes, progress) {
+                return Err(VerifyError::Cancelled);
+            }
+            if !index(&mut |_| ()) {
+                return Ok(None);
+            }
+            step = target.pacer.map(Pacer::begin);
+            step_bytes = 0;
+        }
     }
-    Ok(report)
+    drop(step);
+    Ok(index(&mut |_| ()).then_some(report))
 }
 
 impl Target<'_> {
+    /// Lets others have the disk; false if the task should stop.
+    fn rest(&self, bytes: u64, progress: &Progress) -> bool {
+        self.pacer.is_none_or(|pacer| pacer.wait(bytes, progress))
+    }
+
     /// Whether a record is readable; `None` for one that need not be.
     fn check(
         &self,
@@ -218,25 +267,50 @@ impl VerifyReport {
     }
 }
 
-/// A stretch without readable headers: the index may still know which needles it held.
+/// A stretch without readable headers: the index may still know which needles it held. Of what
+/// lies behind the end of its file it knows only what could be read, so there the rest of the
+/// stretch is named too, without a key.
 pub(super) fn lost_in(
     damage: &Range<u64>,
     (recent, sealed): (Vec<(Key, Entry)>, Sealed),
 ) -> Vec<Damaged> {
     let reason = FormatError::Checksum { what: "needle header" }.to_string();
+    let covered_end = sealed.covered_end().bytes();
     let entries = index::merge(recent, sealed).filter(|(_, entry)| !entry.is_tombstone());
-    let lost = entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes()));
-    let lost = lost.map(|(key, entry)| Damaged {
+    let known = entries.filter(|(_, entry)| damage.contains(&entry.offset.bytes()));
+    let known = known.map(|(key, entry)| Damaged {
         offset: entry.offset.bytes(),
         size_bytes: entry.record_bytes(),
         key: Some(key),
         reason: reason.clone(),
     });
-    let mut lost: Vec<_> = lost.collect();
+    let mut lost: Vec<_> = known.collect();
     lost.sort_unstable_by_key(|damaged| damaged.offset);
-    if lost.is_empty() {
-        let size_bytes = damage.end - damage.start;
-        lost.push(Damaged { offset: damage.start, size_bytes, key: None, reason });
-    }
+    let unknown_from = if lost.is_empty() { 0 } else { covered_end };
+    let unknown = unknown_from.max(damage.start)..damage.end;
+    let gaps = gaps(&unknown, &lost).into_iter().map(|gap| Damaged {
+        offset: gap.start,
+        size_bytes: gap.end - gap.start,
+        key: None,
+        reason: reason.clone(),
+    });
+    let gaps: Vec<_> = gaps.collect();
+    lost.extend(gaps);
+    lost.sort_unstable_by_key(|damaged| damaged.offset);
     lost
+}
+
+/// The parts of `range` in which none of `damaged` lies, which come by offset.
+fn gaps(range: &Range<u64>, damaged: &[Damaged]) -> Vec<Range<u64>> {
+    let mut start = range.start;
+    let mut gaps = Vec::new();
+    for Damaged { offset, size_bytes, .. } in damaged {
+        if start < *offset {
+            gaps.push(start..*offset);
+        }
+        start = start.max(offset + size_bytes);
+    }
+    gaps.push(start..range.end);
+    gaps.retain(|gap| !gap.is_empty());
+    gaps
 }

@@ -40,7 +40,7 @@ const KEEP_BUFFER_BYTES: usize = 1 << 20;
 /// Space set aside at a time.
 const EXTENT_BYTES: u64 = 16 << 20;
 /// Space always kept aside for tombstones, so that deletes go on when the disk is full.
-const TOMBSTONE_RESERVE_BYTES: u64 = 64 << 10;
+pub(super) const TOMBSTONE_RESERVE_BYTES: u64 = 64 << 10;
 /// The end of a volume that only tombstones may use, so that deletes go on when it is full.
 const FULL_RESERVE_BYTES: u64 = 4 << 20;
 
@@ -189,9 +189,14 @@ impl Writer {
             return Ok(());
         }
         let extent = (end + spare).next_multiple_of(EXTENT_BYTES);
-        // A deletion is how an operator makes room, so it may use the last of it.
-        let least_free = if spare == 0 { 0 } else { self.shared.options.min_free_bytes };
-        match self.allocate(extent, least_free).or_else(|_| self.allocate(end + spare, least_free))
+        // A deletion is how an operator makes room, so it may use the last of it, and what
+        // was set aside before a restart.
+        let is_tombstone = spare == 0;
+        let least_free = if is_tombstone { 0 } else { self.shared.options.min_free_bytes };
+        let last_resort = (!is_tombstone).then_some(least_free);
+        match self
+            .allocate(extent, Some(least_free))
+            .or_else(|_| self.allocate(end + spare, last_resort))
         {
             Ok(()) => Ok(()),
             Err(error) if is_disk_full(&error) => Err(self.disk_is_full()),
@@ -199,9 +204,11 @@ impl Writer {
         }
     }
 
-    fn allocate(&mut self, end: u64, least_free: u64) -> io::Result<()> {
+    fn allocate(&mut self, end: u64, least_free: Option<u64>) -> io::Result<()> {
         let len = end.saturating_sub(self.allocated_end);
-        if self.shared.disk.space()?.free_bytes < least_free.saturating_add(len) {
+        if let Some(least_free) = least_free
+            && self.shared.disk.space()?.free_bytes < least_free.saturating_add(len)
+        {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = Arc::clone(&self.shared.live.read().file);

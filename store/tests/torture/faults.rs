@@ -55,7 +55,7 @@ fn faults_of(call: Call) -> Vec<Fault> {
         Call::Sync | Call::Allocate | Call::Create | Call::Rename | Call::SyncNames => {
             faults.push(Fault::System(Errno::NOSPC));
         }
-        Call::SetLen | Call::Map | Call::Open | Call::Remove | Call::List => {}
+        Call::SetLen | Call::Open | Call::Remove | Call::List => {}
     }
     faults
 }

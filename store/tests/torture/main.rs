@@ -18,6 +18,7 @@ mod budget;
 mod client;
 mod cuts;
 mod faults;
+mod fire;
 mod history;
 mod kernel;
 mod record;

@@ -133,24 +133,15 @@ async fn create(args: CreateArgs, output: Output) -> Result<(), Failure> {
 async fn list(args: &AdminArgs, output: Output) -> Result<(), Failure> {
     let buckets: Vec<Bucket> = Admin::new(args).get("/directory/buckets").await?;
     output.answer(&buckets, |buckets| {
-        let columns = [
-            Column::Left("BUCKET"),
-            Column::Left("READ"),
-            Column::Left("WRITE"),
-            Column::Right("COPIES"),
-            Column::Left("CREATED"),
-        ];
         table(
-            &columns,
-            buckets.iter().map(|bucket| {
-                [
-                    bucket.name.to_string(),
-                    word(bucket.read).to_owned(),
-                    word(bucket.write).to_owned(),
-                    bucket.copies.to_string(),
-                    units::time_ms(bucket.created_ms),
-                ]
-            }),
+            buckets,
+            &[
+                Column::text("BUCKET", |bucket| bucket.name.to_string()),
+                Column::text("READ", |bucket| word(bucket.read).to_owned()),
+                Column::text("WRITE", |bucket| word(bucket.write).to_owned()),
+                Column::number("COPIES", |bucket| bucket.copies.to_string()),
+                Column::text("CREATED", |bucket| units::time_ms(bucket.created_ms)),
+            ],
         )
     })
 }

@@ -3,18 +3,13 @@
 use std::time::Duration;
 
 use hayrick_store::jobs::{JobKind, JobOutcome, JobStatus};
-use tokio::time::sleep;
 
-use super::Admin;
+use super::{Admin, poll};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, one_line};
 use crate::progress::Progress;
 use crate::units;
 
-/// How often a job is asked how far it is: at first, so that short ones end at once, and
-/// at most.
-const FIRST_POLL: Duration = Duration::from_millis(50);
-const LAST_POLL: Duration = Duration::from_millis(500);
 /// How long a job that was asked to stop is waited for.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
 
@@ -33,19 +28,15 @@ pub async fn watch(admin: &Admin, job: JobStatus, output: Output) -> Result<JobO
 }
 
 async fn outcome(admin: &Admin, id: u64, progress: &Progress) -> Result<JobOutcome, Failure> {
-    let mut wait = FIRST_POLL;
-    loop {
+    poll(async || {
         let job: JobStatus = admin.get(&path(id)).await.map_err(|failure| {
             let message = format!("lost sight of job {id}: {}", failure.message);
             Failure { message, ..failure }
         })?;
         progress.set(job.done_bytes, job.total_bytes);
-        if let Some(outcome) = job.outcome {
-            return Ok(outcome);
-        }
-        sleep(wait).await;
-        wait = (wait * 2).min(LAST_POLL);
-    }
+        Ok(job.outcome)
+    })
+    .await
 }
 
 /// The path of a job.

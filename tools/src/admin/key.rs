@@ -68,12 +68,13 @@ async fn create(args: &BucketArgs, output: Output) -> Result<(), Failure> {
 async fn list(args: &BucketArgs, output: Output) -> Result<(), Failure> {
     let keys: Vec<KeyInfo> = Admin::new(&args.admin).get(&path(&args.bucket)).await?;
     output.answer(&keys, |keys| {
-        let columns = [Column::Left("KEY"), Column::Left("BUCKET"), Column::Left("CREATED")];
         table(
-            &columns,
-            keys.iter().map(|key| {
-                [key.id.clone(), key.bucket.to_string(), units::time_ms(key.created_ms)]
-            }),
+            keys,
+            &[
+                Column::text("KEY", |key| key.id.clone()),
+                Column::text("BUCKET", |key| key.bucket.to_string()),
+                Column::text("CREATED", |key| units::time_ms(key.created_ms)),
+            ],
         )
     })
 }

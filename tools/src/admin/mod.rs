@@ -3,19 +3,28 @@
 pub mod bucket;
 mod job;
 pub mod key;
+pub mod scrub;
 pub mod status;
 pub mod volume;
+
+use std::time::Duration;
 
 use clap::Args;
 use hayrick_service::auth::Secret;
 use hayrick_service::client::{Client, ClientError, ClientOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use crate::failure::{Exit, Failure};
 
 /// Where `hayrick up` listens for operators.
 pub const DEFAULT_ADMIN: &str = "http://127.0.0.1:8082";
+
+/// How often a server is asked how far it is: at first, so that short work ends at once, and
+/// at most.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const LAST_POLL: Duration = Duration::from_millis(500);
 
 /// Which server to ask.
 #[derive(Debug, Args)]
@@ -111,5 +120,17 @@ impl Admin {
                 _ => failure,
             }
         })
+    }
+}
+
+/// Asks until there is an answer.
+async fn poll<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+    let mut wait = FIRST_POLL;
+    loop {
+        if let Some(answer) = ask().await? {
+            return Ok(answer);
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(LAST_POLL);
     }
 }

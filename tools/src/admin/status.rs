@@ -80,26 +80,19 @@ fn summary(directory: &DirectoryStatus, store: &StoreStatus) -> String {
 }
 
 fn disk_table(disks: &[DiskStatus]) -> String {
-    let columns = [
-        Column::Left("DISK"),
-        Column::Right("SIZE"),
-        Column::Right("FREE"),
-        Column::Right("FREE%"),
-        Column::Right("VOLUMES"),
-        Column::Left("NOTE"),
-    ];
+    let note = |disk: &DiskStatus| {
+        if disk.has_room { String::new() } else { "full: free some space".to_owned() }
+    };
     table(
-        &columns,
-        disks.iter().map(|disk| {
-            [
-                one_line(&disk.path),
-                size(disk.total_bytes),
-                size(disk.free_bytes),
-                percent(disk.free_bytes, disk.total_bytes),
-                disk.volumes.to_string(),
-                if disk.has_room { String::new() } else { "full: free some space".to_owned() },
-            ]
-        }),
+        disks,
+        &[
+            Column::text("DISK", |disk| one_line(&disk.path)),
+            Column::number("SIZE", |disk| size(disk.total_bytes)),
+            Column::number("FREE", |disk| size(disk.free_bytes)),
+            Column::number("FREE%", |disk| percent(disk.free_bytes, disk.total_bytes)),
+            Column::number("VOLUMES", |disk| disk.volumes.to_string()),
+            Column::text("NOTE", note),
+        ],
     )
 }
 

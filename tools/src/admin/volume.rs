@@ -13,6 +13,9 @@ use serde_json::json;
 use super::{Admin, AdminArgs, job};
 use crate::failure::{Exit, Failure};
 use crate::offline;
+use crate::offline::archive::export::{self, ExportArgs};
+use crate::offline::archive::import::{self, ImportArgs};
+use crate::offline::fix::FixArgs;
 use crate::output::{Column, Output, facts, one_line, table};
 use crate::units::{self, count, percent, size};
 
@@ -32,6 +35,12 @@ pub enum VolumeCommand {
     Verify(VerifyArgs),
     /// List the records of a volume file, damaged ones too
     Dump(DumpArgs),
+    /// Write a volume file as a tar, objects and all that is known of them
+    Export(ExportArgs),
+    /// Make a volume file again from such a tar
+    Import(ImportArgs),
+    /// Bring the files of volumes into order without a server
+    Fix(FixArgs),
     /// Take no new needles until `set-writable`
     SetReadonly(OneArgs),
     /// Take new needles again
@@ -126,6 +135,9 @@ pub async fn run(command: VolumeCommand, output: Output) -> Result<(), Failure> 
         VolumeCommand::Compact(args) => compact(&args, output).await,
         VolumeCommand::Verify(args) => verify(args, output).await,
         VolumeCommand::Dump(args) => dump(args, output).await,
+        VolumeCommand::Export(args) => export::run(args, output).await,
+        VolumeCommand::Import(args) => import::run(args, output).await,
+        VolumeCommand::Fix(args) => offline::fix::run(args, output).await,
         VolumeCommand::SetReadonly(args) => set_read_only(&args, true, output).await,
         VolumeCommand::SetWritable(args) => set_read_only(&args, false, output).await,
         VolumeCommand::Jobs(args) => jobs(&args, output).await,
@@ -151,34 +163,20 @@ async fn find(admin: &Admin, id: VolumeId) -> Result<VolumeStatus, Failure> {
 
 /// Volumes as a table.
 pub fn volume_table<'a>(volumes: impl IntoIterator<Item = &'a VolumeStatus>) -> String {
-    let columns = [
-        Column::Right("VOLUME"),
-        Column::Left("STATE"),
-        Column::Right("FILE"),
-        Column::Right("FULL"),
-        Column::Right("NEEDLES"),
-        Column::Right("LIVE"),
-        Column::Right("GARBAGE"),
-        Column::Right("GARBAGE%"),
-        Column::Right("QUEUE"),
-        Column::Left("DISK"),
-    ];
     table(
-        &columns,
-        volumes.into_iter().map(|volume| {
-            [
-                volume.volume.to_string(),
-                volume.state.as_str().to_owned(),
-                size(volume.file_bytes),
-                percent(volume.file_bytes, volume.limit_bytes),
-                count(volume.live_needles),
-                size(volume.live_bytes),
-                size(volume.garbage_bytes),
-                percent(volume.garbage_bytes, volume.file_bytes),
-                count(volume.queue_depth),
-                one_line(&volume.disk),
-            ]
-        }),
+        volumes,
+        &[
+            Column::number("VOLUME", |volume| volume.volume.to_string()),
+            Column::text("STATE", |volume| volume.state.as_str().to_owned()),
+            Column::number("FILE", |volume| size(volume.file_bytes)),
+            Column::number("FULL", |volume| percent(volume.file_bytes, volume.limit_bytes)),
+            Column::number("NEEDLES", |volume| count(volume.live_needles)),
+            Column::number("LIVE", |volume| size(volume.live_bytes)),
+            Column::number("GARBAGE", |volume| size(volume.garbage_bytes)),
+            Column::number("GARBAGE%", |volume| percent(volume.garbage_bytes, volume.file_bytes)),
+            Column::number("QUEUE", |volume| count(volume.queue_depth)),
+            Column::text("DISK", |volume| one_line(&volume.disk)),
+        ],
     )
 }
 
@@ -303,28 +301,17 @@ async fn set_read_only(args: &OneArgs, read_only: bool, output: Output) -> Resul
 async fn jobs(args: &AdminArgs, output: Output) -> Result<(), Failure> {
     let jobs: Vec<JobStatus> = Admin::new(args).get("/store/jobs").await?;
     output.answer(&jobs, |jobs| {
-        let columns = [
-            Column::Right("JOB"),
-            Column::Left("KIND"),
-            Column::Right("VOLUME"),
-            Column::Right("DONE"),
-            Column::Right("OF"),
-            Column::Left("STARTED"),
-            Column::Left("OUTCOME"),
-        ];
         table(
-            &columns,
-            jobs.iter().map(|job| {
-                [
-                    job.id.to_string(),
-                    job::word(job.kind).to_owned(),
-                    job.volume.to_string(),
-                    size(job.done_bytes),
-                    size(job.total_bytes),
-                    units::time_ms(job.started_ms),
-                    job::standing(job),
-                ]
-            }),
+            jobs,
+            &[
+                Column::number("JOB", |job| job.id.to_string()),
+                Column::text("KIND", |job| job::word(job.kind).to_owned()),
+                Column::number("VOLUME", |job| job.volume.to_string()),
+                Column::number("DONE", |job| size(job.done_bytes)),
+                Column::number("OF", |job| size(job.total_bytes)),
+                Column::text("STARTED", |job| units::time_ms(job.started_ms)),
+                Column::text("OUTCOME", job::standing),
+            ],
         )
     })
 }

@@ -52,6 +52,8 @@ fn mistakes_are_named() {
         ("[store]\nqueue_len = 0", "store.queue_len"),
         ("[directory]\nlease_keys = 0", "directory.lease_keys"),
         ("[admin.limits]\nmax_connections = 0", "admin.limits.max_connections"),
+        ("[public.limits]\nmax_head = \"2MiB\"", "public.limits.max_head"),
+        ("memory_ceiling = \"100MiB\"", "memory_ceiling"),
     ] {
         let error = load(text).unwrap().check().unwrap_err().to_string();
         assert!(error.contains(named), "{text}: {error}");
@@ -72,4 +74,30 @@ fn beyond_loopback_a_token_is_needed() {
     for loopback in ["127.0.0.2:1", "[::1]:1"] {
         assert!(load(&format!("[admin]\nlisten = \"{loopback}\"")).unwrap().check().is_ok());
     }
+}
+
+#[test]
+fn memory_adds_up_from_the_settings() {
+    let text = "[public.limits]\nmax_connections = 100\n[internal.limits]\nmax_connections = 10\n\
+                [admin.limits]\nmax_connections = 10\nmax_head = \"8KiB\"\n\
+                [proxy]\nupload_memory = \"32MiB\"\ndownload_memory = \"16MiB\"\n\
+                [proxy.image]\nthreads = 2\nqueue_len = 3\nmax_pixels = 1000000\nmax_source = \"1MiB\"\n\
+                [store]\nupload_memory = \"32MiB\"\n";
+    let bounds = MemoryBounds::of(&load(text).unwrap().check().unwrap());
+    let uploads = 2 * (32 + 32) * (1 << 20);
+    let downloads = (16 << 20) + 10 * (256 << 10);
+    let pictures = 2 * 8_000_000 + 5 * (1 << 20);
+    let connections = 110 * (2 * 32 + 96) + 10 * (2 * 8 + 96);
+    let total = uploads + downloads + pictures + (connections << 10);
+    assert_eq!(bounds.total(), total, "{bounds}");
+    let ceiling = |bytes: u64| load(&format!("memory_ceiling = {bytes}\n{text}")).unwrap().check();
+    assert!(ceiling(total).is_ok());
+    let error = ceiling(total - 1).unwrap_err().to_string();
+    assert!(error.contains("memory_ceiling") && error.contains("uploads 128.0 MiB"), "{error}");
+}
+
+#[test]
+fn a_listener_with_one_limit_set_keeps_the_others() {
+    let config = load("[admin.limits]\nidle_timeout = \"1s\"").unwrap();
+    assert_eq!(config.check().unwrap().admin.options.max_connections, INNER_CONNECTIONS);
 }

@@ -1,61 +1,25 @@
 //! `hayrick volume verify`, on a file and of a running server alike.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use hayrick_store::storage::File;
-use hayrick_store::storage::os::open_read_only;
-use hayrick_store::volume::{
-    self, Damaged, VerifyError, VerifyReport, files, read_superblock, verify_file,
-};
-use tokio::time::sleep;
+use hayrick_store::volume::{OfflineVolume, VerifyError, VerifyReport};
 
 use super::open;
+use super::place::watch;
+use crate::damage::{self, Damage};
 use crate::failure::{Exit, Failure};
-use crate::output::{Column, Output, table};
-use crate::progress::Progress;
+use crate::output::Output;
 use crate::units::{count, size};
-
-const POLL: Duration = Duration::from_millis(100);
 
 /// Reads every byte of a volume file that no server has open. Ctrl-C stops it.
 pub async fn verify(path: PathBuf) -> Result<VerifyReport, Failure> {
-    let file = open(&path)?;
-    let steps = volume::Progress::default();
-    let shown = Progress::new(format!("verify of {}", path.display()));
-    let work = tokio::task::spawn_blocking({
-        let (steps, path) = (steps.clone(), path.clone());
-        move || {
-            let index = index_beside(&path, &*file);
-            verify_file(&*file, index.as_deref(), &steps)
-        }
-    });
-    let follow = async {
-        loop {
-            let (done, total) = steps.bytes();
-            shown.set(done, total);
-            sleep(POLL).await;
-        }
-    };
-    let report = tokio::select! {
-        report = work => report,
-        () = follow => return Err(Failure::failed("the verification got lost")),
-        _ = tokio::signal::ctrl_c() => {
-            steps.cancel();
-            return Err(Failure::interrupted());
-        }
-    };
-    shown.clear();
-    let report = report.map_err(|error| Failure::failed(format!("verify died: {error}")))?;
-    report.map_err(|error| refused(&error, &path))
-}
-
-/// The index file of the volume file, where it lies beside it as a store leaves it.
-fn index_beside(path: &Path, file: &dyn File) -> Option<Arc<dyn File>> {
-    let superblock = read_superblock(file).ok()?;
-    let name = files::index(superblock.volume, superblock.generation);
-    open_read_only(&path.with_file_name(name)).ok()
+    // A file that is not there is told as that.
+    drop(open(&path)?);
+    let label = format!("verify of {}", path.display());
+    watch(label, move |steps| {
+        OfflineVolume::verify_path(&path, steps).map_err(|error| refused(&error, &path))
+    })
+    .await
 }
 
 fn refused(error: &VerifyError, path: &Path) -> Failure {
@@ -71,18 +35,7 @@ fn refused(error: &VerifyError, path: &Path) -> Failure {
 /// Tells what was found; damage is a failure.
 pub fn tell(report: &VerifyReport, output: Output) -> Result<(), Failure> {
     output.answer(report, for_people)?;
-    if report.damaged.is_empty() {
-        return Ok(());
-    }
-    let lost = report.damaged.iter().filter(|damaged| damaged.key.is_some()).count();
-    let message = format!(
-        "volume {} is damaged in {} places, {} needles are lost",
-        report.volume,
-        report.damaged.len(),
-        lost
-    );
-    Err(Failure::new(Exit::Damaged, message)
-        .hint("the rest of the volume goes on being served; put lost objects again from a copy"))
+    damage::refuse(&Damage::of_verify(report).collect::<Vec<_>>(), 0)
 }
 
 fn for_people(report: &VerifyReport) -> String {
@@ -93,25 +46,9 @@ fn for_people(report: &VerifyReport) -> String {
         size(*good_bytes),
         size(*file_bytes),
     );
-    if damaged.is_empty() { summary } else { format!("{summary}\n\n{}", damage_table(report)) }
-}
-
-fn damage_table(report: &VerifyReport) -> String {
-    let columns = [
-        Column::Right("VOLUME"),
-        Column::Right("OFFSET"),
-        Column::Right("SIZE"),
-        Column::Right("KEY"),
-        Column::Left("DAMAGE"),
-    ];
-    let row = |damaged: &Damaged| {
-        [
-            report.volume.to_string(),
-            damaged.offset.to_string(),
-            size(damaged.size_bytes),
-            damaged.key.map_or("-".to_owned(), |key| key.to_string()),
-            damaged.reason.clone(),
-        ]
-    };
-    table(&columns, report.damaged.iter().map(row))
+    if damaged.is_empty() {
+        return summary;
+    }
+    let damage: Vec<_> = Damage::of_verify(report).collect();
+    format!("{summary}\n\n{}", damage::damage_table(&damage))
 }

@@ -9,6 +9,7 @@ mod folder;
 mod greeting;
 mod listeners;
 mod node;
+pub mod open_files;
 
 use hayrick_directory::Access;
 use hayrick_service::ops::Readiness;
@@ -19,7 +20,9 @@ use crate::config::{HayrickConfig, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 
-use folder::DataFolder;
+pub(crate) use folder::DataFolder;
+pub(crate) use node::STORE_ID;
+
 use greeting::Greeting;
 use listeners::{Addresses, Listeners, Sockets};
 use node::Node;
@@ -30,6 +33,7 @@ const DEFAULT_BUCKET: &str = "photos";
 /// Runs until SIGINT or SIGTERM.
 pub async fn run(args: UpArgs, output: Output) -> Result<(), Failure> {
     let settings = settings(&args)?;
+    open_files::allow(settings.max_connections())?;
     logging::init(&settings.log).map_err(|error| Failure::usage(format!("log: {error}")))?;
     let recorder = metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
     metrics::process_started(env!("CARGO_PKG_VERSION"), "up");

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 
 /// What the cluster map calls the only store of a single machine. It is kept there, so it
 /// can never change.
-const STORE_ID: &str = "local";
+pub(crate) const STORE_ID: &str = "local";
 
 /// Everything that is open.
 pub struct Node {

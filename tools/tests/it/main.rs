@@ -10,4 +10,6 @@ mod door;
 mod exposure;
 mod lifecycle;
 mod offline;
+mod recovery;
 mod rig;
+mod scrub;

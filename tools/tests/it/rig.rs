@@ -186,6 +186,16 @@ impl Server {
         (status, std::mem::replace(&mut self.home, Home::new()))
     }
 
+    /// Kills it at once, and gives its folder.
+    pub fn kill(mut self) -> Home {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let home = std::mem::replace(&mut self.home, Home::new());
+        // It tells of a server that is gone.
+        std::fs::remove_file(home.path("ready.json")).unwrap();
+        home
+    }
+
     /// A volume file of the default disk.
     pub fn volume_file(home: &Home, volume: u32) -> PathBuf {
         home.path("data/disk").join(format!("{volume:010}.vol"))

@@ -161,7 +161,7 @@ impl<'a, B: Base> Group<'a, B> {
             let removal = Arc::new(remove.of(current));
             let version = removal.version;
             let none = Row::default();
-            let leaving = self.leaving(&ids(current), &none, remove.due_ms, Some(removal))?;
+            let leaving = self.leaving(&ids(current), &none, remove.due_ms, Some(&removal))?;
             self.queue(&leaving);
             self.removals.note(&key, version);
             self.effects.rows.insert(key, None);
@@ -198,11 +198,11 @@ impl<'a, B: Base> Group<'a, B> {
         old: &[NeedleId],
         new: &Row,
         due_ms: u64,
-        removal: Option<Arc<Removal>>,
+        removal: Option<&Arc<Removal>>,
     ) -> Result<Vec<Garbage>, NamesError> {
         let kept: HashSet<NeedleId> = new.needle_ids().collect();
         let leaving = old.iter().copied().filter(|id| !kept.contains(id));
-        self.unqueued(leaving.map(|id| Garbage { id, due_ms, removal: removal.clone() }))
+        self.unqueued(leaving.map(|id| Garbage { id, due_ms, removal: removal.cloned() }))
     }
 
     fn unqueued(&self, garbage: impl Iterator<Item = Garbage>) -> Result<Vec<Garbage>, NamesError> {

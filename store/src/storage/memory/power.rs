@@ -18,8 +18,6 @@ pub enum Call {
     SetLen,
     /// [`File::allocate`](crate::storage::File::allocate).
     Allocate,
-    /// [`File::map`](crate::storage::File::map).
-    Map,
     /// [`Disk::open`](crate::storage::Disk::open).
     Open,
     /// [`Disk::create`](crate::storage::Disk::create).
@@ -36,13 +34,12 @@ pub enum Call {
 
 impl Call {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Read,
         Self::Write,
         Self::Sync,
         Self::SetLen,
         Self::Allocate,
-        Self::Map,
         Self::Open,
         Self::Create,
         Self::Rename,
@@ -53,7 +50,7 @@ impl Call {
 
     /// Whether the call changes anything, so that a power cut before or after it differs.
     const fn changes(self) -> bool {
-        !matches!(self, Self::Read | Self::Map | Self::Open | Self::List)
+        !matches!(self, Self::Read | Self::Open | Self::List)
     }
 }
 
@@ -66,6 +63,8 @@ pub enum Fault {
     System(Errno),
     /// A read or write does only half of what was asked, and says so. Other calls succeed.
     Short,
+    /// A write puts down one wrong bit, and says that all is well. Other calls succeed.
+    WrongBit,
 }
 
 impl From<io::ErrorKind> for Fault {
@@ -88,6 +87,7 @@ pub(super) struct Power {
     plan: Option<Plan>,
     failed: bool,
     pub(super) capacity: Option<u64>,
+    pub(super) read_only: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -102,6 +102,7 @@ struct Plan {
 pub(super) enum Verdict {
     Go,
     Short,
+    WrongBit,
     Fail(io::Error),
 }
 
@@ -143,6 +144,9 @@ impl Power {
         if self.is_cut() {
             return Err(io::Error::other("the power is gone"));
         }
+        if self.read_only && call.changes() && !matches!(call, Call::Sync | Call::SyncNames) {
+            return Err(Errno::ROFS.into());
+        }
         let Some(plan) = self.plan.as_mut().filter(|plan| plan.call == call) else {
             return Ok(Verdict::Go);
         };
@@ -159,6 +163,7 @@ impl Power {
             Fault::Error(kind) => Verdict::Fail(kind.into()),
             Fault::System(error) => Verdict::Fail(error.into()),
             Fault::Short => Verdict::Short,
+            Fault::WrongBit => Verdict::WrongBit,
         })
     }
 }

@@ -5,9 +5,12 @@
 //! compaction has replaced it meanwhile, what the step read does not count, and the
 //! pass goes on at the same needle of the new file.
 //!
+//! A pass begins with the index file. That is only a cache, so a rotten one is written again.
+//!
 //! What was deleted is not read, only its header, which leads to the next record. What
 //! the device fails to read is a finding like any other, and nothing is done to it.
 
+mod index;
 mod state;
 
 use std::io;
@@ -29,7 +32,7 @@ use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{ALIGNMENT, FormatError, NeedleOffset};
 use crate::id::VolumeId;
 use crate::storage::{Disk, File, is_device_error, read_up_to, write_all_at};
-use state::Scanned;
+use state::{IndexTurn, Scanned};
 
 /// A record that begins within a step ends within this much behind it.
 const MAX_RECORD_BYTES: u64 = record_bytes(MAX_DATA_BYTES, MAX_META_BYTES);
@@ -48,7 +51,7 @@ const FORGET_BYTES: u64 = 64 << 20;
 const DEVICE_ERROR: &str = "the device failed to read it";
 
 /// What a step did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScrubStep {
     /// Bytes of the file that it went over.
     pub bytes: u64,
@@ -56,6 +59,8 @@ pub struct ScrubStep {
     pub is_over: bool,
     /// What it found that was not known before.
     pub found: Vec<Damaged>,
+    /// What is wrong with the index file, which is to be written again.
+    pub index_problem: Option<String>,
 }
 
 /// What decides which volume is next.
@@ -83,6 +88,9 @@ impl Volume {
             state.follow(&live);
             (View::of(&live), state.current_pass(&live, now_ms))
         };
+        if let IndexTurn::ReadTo(position) = pass.index {
+            return self.scrub_index(&pass, position, step_bytes);
+        }
         let scanned = view
             .scan(shared, &pass, step_bytes)
             .map_err(|error| StoreError::io(self.id(), error))?;
@@ -90,14 +98,14 @@ impl Volume {
         let mut state = shared.scrub.lock();
         let is_same_file = shared.live.read().superblock == view.superblock;
         if !is_same_file || state.pass.as_ref() != Some(&pass) {
-            return Ok(ScrubStep { bytes, is_over: false, found: Vec::new() });
+            return Ok(ScrubStep { bytes, ..ScrubStep::default() });
         }
         let met_device_error = scanned.met_device_error;
         let found = state.advance(scanned, now_ms);
         if met_device_error && !found.is_empty() {
             shared.note_device_error(&Errno::IO.into());
         }
-        Ok(ScrubStep { bytes, is_over: state.pass.is_none(), found })
+        Ok(ScrubStep { bytes, is_over: state.pass.is_none(), found, index_problem: None })
     }
 
     /// What the scrub knows of the volume now.
@@ -239,7 +247,7 @@ impl View {
         to
     }
 
-    /// Without its superblock the volume would not open again.
+    /// Without its superblock, the volume's index file is all that says who it is.
     fn check_superblock(&self) -> io::Result<Option<Damaged>> {
         self.evict(0..SUPERBLOCK_BYTES as u64);
         let reason = match read_superblock(&*self.file) {

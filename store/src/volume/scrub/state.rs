@@ -48,6 +48,24 @@ pub struct Pass {
     /// again has just come from the device.
     #[serde(skip)]
     pub(super) forgotten_to: u64,
+    /// How far the index file has been read, which comes first. A start reads all of it.
+    #[serde(skip)]
+    pub(super) index: IndexTurn,
+}
+
+/// How far a pass has read the index file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IndexTurn {
+    /// Everything below this place of the file.
+    ReadTo(u64),
+    /// All of it.
+    Over,
+}
+
+impl Default for IndexTurn {
+    fn default() -> Self {
+        Self::ReadTo(0)
+    }
 }
 
 /// A damaged piece of a volume.
@@ -119,6 +137,7 @@ impl ScrubState {
             until: live.end.bytes(),
             anchor: None,
             forgotten_to: 0,
+            index: IndexTurn::default(),
         };
         if self.pass.is_none() {
             self.more_findings = 0;
@@ -225,7 +244,14 @@ mod tests {
     }
 
     fn begun() -> ScrubState {
-        let pass = Pass { started_ms: 5, position: 0, until: 100, anchor: None, forgotten_to: 0 };
+        let pass = Pass {
+            started_ms: 5,
+            position: 0,
+            until: 100,
+            anchor: None,
+            forgotten_to: 0,
+            index: IndexTurn::default(),
+        };
         ScrubState { pass: Some(pass), ..ScrubState::default() }
     }
 
@@ -257,8 +283,14 @@ mod tests {
         assert_eq!((state.last_pass, state.pass.is_none()), (Some((5, 100)), true));
         assert_eq!(state.findings.len(), 2);
 
-        state.pass =
-            Some(Pass { started_ms: 200, position: 0, until: 100, anchor: None, forgotten_to: 0 });
+        state.pass = Some(Pass {
+            started_ms: 200,
+            position: 0,
+            until: 100,
+            anchor: None,
+            forgotten_to: 0,
+            index: IndexTurn::default(),
+        });
         assert_eq!(step(&mut state, 99, vec![damage(8, 16, Some(1))]), 0, "known");
         assert_eq!(state.findings.len(), 2, "who knows, until the pass is over");
         step(&mut state, 100, vec![]);

@@ -105,6 +105,7 @@ fn paced_compaction_loses_nothing_under_puts_deletes_reads_and_slow_streams() {
 #[test]
 fn a_resting_compaction_can_be_cancelled_and_leaves_nothing() {
     let (disk, volume) = filled(64 << 10);
+    let before = disk.list().unwrap();
     let progress = Progress::default();
     std::thread::scope(|scope| {
         let compaction = scope.spawn(|| volume.compact(&progress));
@@ -114,7 +115,7 @@ fn a_resting_compaction_can_be_cancelled_and_leaves_nothing() {
         progress.cancel();
         assert!(matches!(compaction.join().unwrap(), Err(StoreError::Busy { .. })));
     });
-    assert_eq!(disk.list().unwrap(), [files::volume(id())]);
+    assert_eq!(disk.list().unwrap(), before);
     (0..KEYS).for_each(|key| assert_has(&volume, 41 * key));
 }
 
@@ -137,4 +138,45 @@ fn what_clients_append_does_not_outrun_a_slow_compaction() {
         compacted.unwrap();
     });
     (0..KEYS).for_each(|key| assert_has(&volume, 41 * key));
+}
+
+#[test]
+fn a_verification_is_of_the_file_that_is_there_in_the_end() {
+    let (disk, volume) = filled(0);
+    drop(volume);
+    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), 0, 16 << 20));
+    let volume = open_with(&disk, VolumeOptions { pace, ..options() }).unwrap().0;
+    let progress = Progress::default();
+    std::thread::scope(|scope| {
+        let verification = scope.spawn(|| volume.verify(&progress));
+        while progress.bytes().0 < 2 << 20 {
+            std::thread::yield_now();
+        }
+        delete(&volume, 0).unwrap();
+        volume.compact(&Progress::default()).unwrap();
+        let report = verification.join().unwrap().unwrap();
+        assert!(report.damaged.is_empty(), "{report:?}");
+        assert_eq!(report.good_needles, volume.stats().totals.live_needles);
+        assert_eq!(report.file_bytes, volume.stats().file_bytes);
+    });
+}
+
+/// A verification may take hours, and a volume full of garbage cannot wait that long.
+#[test]
+fn a_resting_verification_holds_up_no_compaction_and_can_be_cancelled() {
+    let (disk, volume) = filled(0);
+    drop(volume);
+    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), 0, 64 << 10));
+    let volume = open_with(&disk, VolumeOptions { pace, ..options() }).unwrap().0;
+    let progress = Progress::default();
+    std::thread::scope(|scope| {
+        let verification = scope.spawn(|| volume.verify(&progress));
+        while progress.bytes().0 < 1 << 20 {
+            std::thread::yield_now();
+        }
+        volume.compact(&Progress::default()).unwrap();
+        volume.checkpoint().unwrap();
+        progress.cancel();
+        assert!(matches!(verification.join().unwrap(), Err(VerifyError::Cancelled)));
+    });
 }

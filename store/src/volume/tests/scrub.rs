@@ -50,6 +50,49 @@ fn one_pass_names_every_flipped_byte_of_what_is_alive() {
     assert!(pass(&volume, 300).findings.is_empty(), "healed");
 }
 
+/// Memory has the index, so nobody else would notice.
+#[test]
+fn a_rotten_index_file_is_found_and_written_again() {
+    let (disk, volume) = new_volume();
+    (0..400).for_each(|key| put(&volume, &[key]).unwrap());
+    volume.checkpoint().unwrap();
+    let name = files::index(id(), 1);
+    let good = disk.bytes(&name).unwrap();
+    assert_eq!(good.len(), 3 * 4096);
+    let problems = |volume: &Volume| {
+        let mut problems = Vec::new();
+        loop {
+            let step = volume.scrub_step(300).unwrap();
+            if let Some(problem) = step.index_problem {
+                problems.push(problem);
+                volume.restore_index_file().unwrap();
+            }
+            if step.is_over {
+                return problems;
+            }
+        }
+    };
+    assert!(problems(&volume).is_empty());
+    let spoil: [&dyn Fn(); 6] = [
+        &|| disk.flip(&name, 9, 1),
+        &|| disk.flip(&name, 5000, 1),
+        &|| disk.flip(&name, 9000, 1),
+        &|| disk.put(&name, good[..9000].to_vec()),
+        &|| disk.remove(&name).unwrap(),
+        &|| disk.spoil(&name, 5000..5001),
+    ];
+    for (at, spoil) in spoil.iter().enumerate() {
+        spoil();
+        assert_eq!(problems(&volume).len(), 1, "case {at}");
+        assert_eq!(disk.bytes(&name).unwrap(), good, "case {at}");
+        assert!(problems(&volume).is_empty(), "case {at}: healed");
+    }
+    put(&volume, &[1000]).unwrap();
+    assert!(problems(&volume).is_empty(), "what is not saved yet is no damage");
+    drop(volume);
+    assert_has(&open(&disk), 1000);
+}
+
 #[test]
 fn step_sizes_make_no_difference() {
     let (disk, volume) = new_volume();

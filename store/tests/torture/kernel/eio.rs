@@ -1,6 +1,7 @@
-//! A block device that fails writes and then works again, as if nothing had been.
+//! Block devices that fail: writes for a while, as if nothing had been, or reads.
 
 use std::fs;
+use std::sync::Arc;
 
 use hayrick_store::{Store, StoreError};
 
@@ -56,4 +57,39 @@ fn a_device_that_loses_a_sync_and_forgets_is_not_believed() {
     client.check_health("from the disk");
     client.check("from the disk");
     client.verify("from the disk");
+}
+
+/// Where the index file was mapped, a lookup on a failing device ended the whole process.
+#[test]
+fn a_device_that_fails_every_read_stops_no_lookup() {
+    if !can_run("the unreadable device", &["nbdkit", "nbdfuse", "mkfs.ext4"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (image, flag) = (dir.path().join("disk.img"), dir.path().join("fail"));
+    make_image(&image, 64, &["mkfs.ext4", "-qF"]);
+    let on = format!("error-file={}", text(&flag));
+    let args = ["--filter=error", "file", text(&image), "error=EIO", "error-pread-rate=100%", &on];
+    let nbd = Nbd::start(dir.path(), &args);
+    let place = dir.path().join("mnt");
+    let runtime = runtime();
+    let _mount = Mount::new(&["-o", "errors=continue"], &nbd.device, &place);
+    let open = || Store::open(CLUSTER, options_in(&place)).unwrap();
+    let mut client = Client::new(open(), Record::default(), &runtime);
+    client.create_volume(1).unwrap();
+    client.put(&[(1, 1), (1, 22)]).unwrap();
+    let client = Client::new(open_again(client, open), Record::default(), &runtime);
+
+    fs::write(&flag, "").unwrap();
+    fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
+    assert!(matches!(client.get((1, 2)), Got::Gone), "the index answers this one alone");
+    assert!(matches!(client.get((1, 1)), Got::Error(StoreError::Io { .. })));
+    fs::remove_file(&flag).unwrap();
+    assert!(matches!(client.get((1, 1)), Got::Right));
+}
+
+/// So that all entries are in the index file.
+fn open_again(client: Client<'_>, open: impl Fn() -> Arc<Store>) -> Arc<Store> {
+    client.close();
+    open()
 }

@@ -3,7 +3,7 @@
 use rand::Rng;
 
 use super::child::{Running, Work};
-use super::{check_left_behind, rounds};
+use super::{check_left_behind, keep_small, rounds};
 use crate::record::Record;
 
 #[test]
@@ -21,6 +21,7 @@ fn a_killed_process_loses_nothing_acknowledged() {
         // The parent looks in now and then; mostly the next child takes over at once.
         if kill % 3 == 2 || kill + 1 == kills {
             record = check_left_behind(dir.path(), record, &format!("kill {kill}"));
+            record = keep_small(dir.path(), record);
         }
     }
     println!("{kills} kills, {answers} answers");

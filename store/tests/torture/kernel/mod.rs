@@ -10,6 +10,7 @@ mod eio;
 mod full;
 mod kill;
 mod power;
+mod read_only;
 mod replay;
 mod syscalls;
 
@@ -76,4 +77,14 @@ fn check_left_behind(dir: &Path, record: Record, when: &str) -> Record {
     }
     client.check(when);
     client.close()
+}
+
+/// Begins anew before a small disk is full, and before checking everything takes longer than all
+/// else.
+fn keep_small(place: &Path, record: Record) -> Record {
+    if record.needles().count() < 4000 {
+        return record;
+    }
+    std::fs::remove_dir_all(place.join("store")).unwrap();
+    Record::default()
 }

@@ -4,7 +4,7 @@ use rand::Rng;
 
 use super::child::{Running, Work};
 use super::device::{Mount, make_image};
-use super::{can_run, check_left_behind, rounds};
+use super::{can_run, check_left_behind, keep_small, rounds};
 use crate::record::Record;
 
 #[test]
@@ -51,13 +51,4 @@ fn cut(mib: u64, mkfs: &[&str], cuts: u64) {
         record = keep_small(&place, record);
     }
     println!("{cuts} power cuts on {}, {answers} answers", mkfs[0]);
-}
-
-/// Begins anew before the small disk is full.
-fn keep_small(place: &std::path::Path, record: Record) -> Record {
-    if record.needles().count() < 4000 {
-        return record;
-    }
-    std::fs::remove_dir_all(place.join("store")).unwrap();
-    Record::default()
 }

@@ -1,0 +1,178 @@
+//! Compaction keeps what lives, whatever happens meanwhile.
+
+use super::*;
+
+#[test]
+fn compaction_keeps_what_lives_and_drops_what_does_not() {
+    let (disk, volume) = new_volume();
+    let keys: Vec<u64> = (0..200).collect();
+    for chunk in keys.chunks(10) {
+        put(&volume, chunk).unwrap();
+    }
+    for key in keys.iter().filter(|key| *key % 3 == 0) {
+        delete(&volume, *key).unwrap();
+    }
+    let before = volume.stats();
+    let slow_reader = volume.open_needle(Key::new(41), cookie(41)).unwrap();
+    let done = volume.compact(&Progress::default()).unwrap();
+    let after = volume.stats();
+    assert!(done.after_bytes < done.before_bytes);
+    assert_eq!(after.file_bytes, done.after_bytes);
+    assert_eq!(after.totals.digest, before.totals.digest);
+    assert_eq!((after.generation, after.garbage_bytes), (2, 0));
+    assert_eq!(slow_reader.read(&(0..70_000)).unwrap(), content_for(41));
+    put(&volume, &[1000]).unwrap();
+    for volume in [volume, open(&disk)] {
+        for &key in &keys {
+            if key % 3 == 0 { assert_gone(&volume, key) } else { assert_has(&volume, key) }
+        }
+        assert_has(&volume, 1000);
+        assert!(
+            matches!(put(&volume, &[3]), Err(StoreError::Conflict { .. })),
+            "its tombstone is kept"
+        );
+    }
+    assert_eq!(disk.list().unwrap().len(), 2, "{:?}", disk.list());
+}
+
+#[test]
+fn compaction_drops_tombstones_that_are_old_enough() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1, 2]).unwrap();
+    delete(&volume, 1).unwrap();
+    drop(volume);
+    let now = VolumeOptions { tombstone_retention: Duration::ZERO, ..options() };
+    let volume = open_with(&disk, now).unwrap().0;
+    volume.compact(&Progress::default()).unwrap();
+    assert_eq!(volume.stats().totals.tombstones, 0);
+    assert_gone(&volume, 1);
+    assert_has(&open(&disk), 2);
+}
+
+/// Trap 2 of the field: compaction on a full disk left cut data in place of the volume.
+#[test]
+fn compaction_without_room_changes_nothing() {
+    let (disk, volume) = new_volume();
+    put(&volume, &(0..100).collect::<Vec<_>>()).unwrap();
+    let before = disk.list().unwrap();
+    let used: u64 = before.iter().map(|name| disk.bytes(name).unwrap().len() as u64).sum();
+    for spare in [0, 1000, used / 2, used] {
+        disk.set_capacity(Some(used + spare));
+        assert!(matches!(volume.compact(&Progress::default()), Err(StoreError::DiskFull(_))));
+        assert_eq!(disk.list().unwrap(), before);
+    }
+    disk.set_capacity(None);
+    for call in [Call::Write, Call::Sync, Call::Create, Call::SetLen, Call::Allocate] {
+        for skip in 0..8 {
+            disk.fail_next(call, skip, io::ErrorKind::Other);
+            let _ = volume.compact(&Progress::default());
+            (0..100).for_each(|key| assert_has(&volume, key));
+        }
+    }
+}
+
+/// The last good copy must not go for one that the device has not kept.
+#[test]
+fn a_copy_that_the_disk_has_not_kept_never_replaces_the_original() {
+    let (disk, volume) = new_volume();
+    for key in 1..60 {
+        put(&volume, &[key]).unwrap();
+    }
+    delete(&volume, 7).unwrap();
+    let writes = {
+        let before = disk.calls(Call::Write);
+        volume.compact(&Progress::default()).unwrap();
+        disk.calls(Call::Write) - before
+    };
+    assert!(writes >= 3, "the superblock, the needles and the index");
+    for skip in 0..writes {
+        let before = disk.bytes(&files::volume(id())).unwrap();
+        let generation = volume.stats().generation;
+        disk.fail_next(Call::Write, skip, Fault::WrongBit);
+        let error = volume.compact(&Progress::default()).unwrap_err().to_string();
+        assert!(disk.stop_failing(), "write {skip} of {writes} was not made");
+        assert!(error.contains("copy does not read back") || error.contains("index"), "{error}");
+        assert_eq!(volume.stats().generation, generation);
+        assert_eq!(disk.bytes(&files::volume(id())).unwrap(), before, "write {skip}");
+        for volume in [&volume, &open(&disk)] {
+            (1..60).filter(|key| *key != 7).for_each(|key| assert_has(volume, key));
+            assert_gone(volume, 7);
+        }
+    }
+    put(&volume, &[100]).unwrap();
+    volume.compact(&Progress::default()).unwrap();
+    assert_has(&open(&disk), 100);
+}
+
+#[test]
+fn needles_put_while_an_empty_volume_is_compacted_are_found() {
+    let (_disk, volume) = new_volume();
+    let copy = crate::volume::compaction::copy(&volume.shared, &Progress::default()).unwrap();
+    put(&volume, &[1, 2]).unwrap();
+    delete(&volume, 2).unwrap();
+    volume.exclusive(move |writer| copy.finish(writer)).unwrap().unwrap();
+    assert_has(&volume, 1);
+    assert_gone(&volume, 2);
+}
+
+#[test]
+fn compaction_keeps_a_damaged_needle_as_it_is_and_goes_on() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1]).unwrap();
+    put(&volume, &[2]).unwrap();
+    put(&volume, &[3]).unwrap();
+    let offset = |key| volume.shared.locate(Key::new(key)).unwrap().entry.offset.bytes();
+    let (body, header) = (offset(1) + 60, offset(2) + 9);
+    for at in [body, header] {
+        disk.flip(&files::volume(id()), usize::try_from(at).unwrap(), 1);
+    }
+    let done = volume.compact(&Progress::default()).unwrap();
+    assert_eq!(done.damaged_needles, 2);
+    for key in [1, 2] {
+        assert!(matches!(get(&volume, key), Err(StoreError::Corrupt { .. })), "never a 404");
+    }
+    assert_has(&volume, 3);
+    // The same needle put again heals it.
+    put(&volume, &[1, 2]).unwrap();
+    for volume in [volume, open(&disk)] {
+        (1..=3).for_each(|key| assert_has(&volume, key));
+        assert_eq!(volume.stats().totals.live_needles, 3);
+    }
+}
+
+#[test]
+fn everything_goes_on_while_compaction_runs() {
+    let (disk, volume) = new_volume();
+    let volume = Arc::new(volume);
+    put(&volume, &(0..500).collect::<Vec<_>>()).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let (volume, stop) = (Arc::clone(&volume), Arc::clone(&stop));
+        move || {
+            let mut next = 1000;
+            while !stop.load(Ordering::Relaxed) {
+                put(&volume, &[next]).unwrap();
+                delete(&volume, next - 1000).unwrap();
+                assert_has(&volume, next);
+                assert_gone(&volume, next - 1000);
+                next += 1;
+            }
+            next
+        }
+    });
+    for _ in 0..10 {
+        volume.compact(&Progress::default()).unwrap();
+        volume.checkpoint().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let next = writer.join().unwrap();
+    assert!(next > 1000, "the writer got nowhere");
+    let reopened = open(&disk);
+    for volume in [&*volume, &reopened] {
+        (1000..next)
+            .filter(|&key| key >= 2000 || next - 1000 <= key)
+            .for_each(|key| assert_has(volume, key));
+        (0..next - 1000).for_each(|key| assert_gone(volume, key));
+    }
+    assert_eq!(volume.stats().totals, reopened.stats().totals);
+}
