@@ -1,7 +1,7 @@
 # `make run` starts Hayrick, `make test` runs all tests. Both install what they lack.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture fuzz lint fmt doc bench deny tools torture-tools fuzz-tools
+.PHONY: help run test torture fuzz lint fmt doc bench deny tools test-tools torture-tools fuzz-tools
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,13 +9,13 @@ help: ## Show this list
 run: tools ## Build and start everything on embedded defaults, data in ./hayrick-data
 	cargo run --release --bin hayrick -- up
 
-test: tools ## Run all tests
+test: tools test-tools ## Run all tests
 	cargo test --workspace
 
 # Each randomised test goes on for this long.
 SECONDS ?= 120
 
-torture: tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too; fuzzing; crowds
+torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too; fuzzing; crowds
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test bounds -- --nocapture --test-threads 1
 
@@ -50,6 +50,15 @@ tools:
 		echo "installing a C compiler"; \
 		command -v apt-get >/dev/null || { echo "no cc, and no apt-get to install it with: install a C compiler"; exit 1; }; \
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes gcc libc6-dev; \
+	}
+
+# The tests of the cluster map start ZooKeeper servers of their own. These packages bring
+# only the program: no service that would start by itself.
+test-tools:
+	@command -v java >/dev/null && test -e /usr/share/java/zookeeper.jar && test -e /usr/share/java/slf4j-simple.jar || { \
+		echo "installing ZooKeeper"; \
+		command -v apt-get >/dev/null || { echo "no ZooKeeper, and no apt-get to install it with: install it and a Java runtime"; exit 1; }; \
+		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes --no-install-recommends libzookeeper-java libslf4j-java default-jre-headless; \
 	}
 
 # Disks that fail, log and fill up. Without them, those tests say that they were skipped.

@@ -21,15 +21,15 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hayrick_benches::{Rounds, rng, scratch, settings};
 use hayrick_directory::{
-    Access, Coordinator, Directory, DirectoryConfig, HybridClock, LocalStores, Parts, SystemClock,
-    open_files,
+    Access, Coordinator, Directory, DirectoryConfig, DirectoryHandle, HybridClock, Parts,
+    StorePool, SystemClock, open_files,
 };
 use hayrick_proxy::http::NEEDLE_HEADER;
 use hayrick_proxy::{Proxy, ProxyConfig};
 use hayrick_service::Shutdown;
 use hayrick_service::listen::{ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
-use hayrick_store::{NeedleId, Store};
+use hayrick_store::{NeedleId, Store, StoreHandle};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HOST;
@@ -79,7 +79,7 @@ impl Servers {
         let options = store_config.check().expect("a good configuration");
         let store = Store::open(coordinator.map().cluster_id, options).expect("an empty store");
         let id = "local".parse().expect("a store's id");
-        let stores = LocalStores::new([(id, Arc::clone(&store))]);
+        let stores = StorePool::new([(id, StoreHandle::Local(Arc::clone(&store)))]);
         let parts = Parts {
             coordinator: Arc::new(coordinator),
             names: Arc::new(names),
@@ -92,7 +92,8 @@ impl Servers {
         let made = directory.create_bucket(bucket, Access::Public, Access::Public, 1).await;
         made.expect("a bucket");
         let options = ProxyConfig::default().check().expect("a good configuration");
-        let proxy = Proxy::start(directory, stores, options).expect("a proxy");
+        let proxy =
+            Proxy::start(DirectoryHandle::Local(directory), stores, options).expect("a proxy");
         let internal = listen(hayrick_store::http::data::router(store), "internal").await;
         let public = listen(hayrick_proxy::router(proxy), "public").await;
         Self { internal, public }

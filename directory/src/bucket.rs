@@ -1,6 +1,5 @@
 //! Buckets and the names in them.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -128,13 +127,15 @@ macro_rules! text_conversions {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+
+pub(crate) use text_conversions;
 
 text_conversions!(BucketName);
 text_conversions!(ObjectName);

@@ -5,7 +5,12 @@
 //! is handed out as one snapshot, so no reader ever sees half of a change. Both fit
 //! a coordination service with versioned nodes as well as a file.
 
+#[cfg(test)]
+mod conformance;
 mod embedded;
+mod members;
+mod rules;
+pub mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,10 +21,12 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use hayrick_store::VolumeId;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 pub(crate) use self::embedded::Amendment;
 pub use self::embedded::{EmbeddedCoordinator, MapChanges};
+pub use self::members::{KeeperInfo, KnownStore, Member, MemberDisk};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// What all of a cluster agrees on, at one moment.
@@ -34,6 +41,27 @@ pub struct ClusterMap {
     pub buckets: BTreeMap<BucketName, Versioned<Bucket>>,
     /// The access keys, by their id.
     pub access_keys: BTreeMap<String, AccessKey>,
+    /// Every store that was ever seen, and whether it is there now. Empty where all
+    /// stores are in one process: nobody comes or goes there.
+    #[serde(skip)]
+    pub stores: BTreeMap<StoreId, KnownStore>,
+    /// The keeper that leads, if any does.
+    #[serde(skip)]
+    pub keeper: Option<KeeperInfo>,
+}
+
+impl ClusterMap {
+    /// A cluster without anything.
+    pub(crate) fn empty(cluster_id: Uuid) -> Self {
+        Self {
+            cluster_id,
+            volumes: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            access_keys: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            keeper: None,
+        }
+    }
 }
 
 /// A value and the revision that a change of it has to name.
@@ -73,12 +101,15 @@ pub type Change<'a, T> = BoxFuture<'a, Result<T, CoordinatorError>>;
 
 /// The keeper of the [`ClusterMap`], of the volume id counter and of key leases.
 ///
-/// A change is durable when its future is done, and once begun it is carried through
-/// even if the future is dropped. Ids and keys are never given out twice, whatever
+/// A change is durable, and on this process's map, when its future is done, and once
+/// begun it is carried through even if the future is dropped. Ids and keys are never given out twice, whatever
 /// crashes; those given out and not used are lost, which costs nothing.
 pub trait Coordinator: Send + Sync + 'static {
     /// The map as it is now. Never waits.
     fn map(&self) -> Arc<ClusterMap>;
+
+    /// Tells of every new map. A slow reader misses those between, never the last.
+    fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>>;
 
     /// Takes the next volume id. Nobody gets it again.
     fn reserve_volume_id(&self) -> Change<'_, VolumeId>;
@@ -89,7 +120,7 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Changes a volume that still has the revision `expected`; answers the new one.
     fn update_volume(&self, id: VolumeId, expected: u64, volume: Volume) -> Change<'_, u64>;
 
-    /// Takes the volume's next `count` keys. Nobody gets them again.
+    /// Takes the next `count` keys of a volume on the map. Nobody gets them again.
     fn lease_keys(&self, volume: VolumeId, count: u64) -> Change<'_, Range<u64>>;
 
     /// Makes a bucket.
@@ -167,6 +198,68 @@ pub enum CoordinatorError {
     /// until a restart has read what is there.
     #[error("the cluster map refuses changes after a failed write, until a restart")]
     Failed,
+    /// The coordination service does not answer. Try again later; readers go on with
+    /// the last map.
+    #[error("ZooKeeper at {servers} is not to be reached ({reason}): nothing was changed")]
+    Unavailable {
+        /// Where it was looked for.
+        servers: String,
+        /// What was met last.
+        reason: String,
+    },
+    /// The connection broke while the change was under way, and it was not found out in
+    /// time whether it was made: look again.
+    #[error("it is not known whether {0} was changed: look again")]
+    InDoubt(String),
+    /// The coordination service refuses this process.
+    #[error(
+        "ZooKeeper refuses access to {0}: set the user and password that the cluster was made with"
+    )]
+    Denied(String),
+    /// This is another cluster than the one known here: a wrong address, or a
+    /// coordination service that has lost its data.
+    #[error(
+        "{place} holds {}, expected cluster {expected}: correct the address, or restore ZooKeeper's data",
+        .found.map_or_else(|| "no cluster".to_owned(), |found| format!("cluster {found}"))
+    )]
+    WrongCluster {
+        /// Where it was looked for.
+        place: String,
+        /// The cluster that is there.
+        found: Option<Uuid>,
+        /// The cluster known here.
+        expected: Uuid,
+    },
+    /// Another live process has this store's id.
+    #[error(
+        "store {store} is running already at {address}: stop that process, or give this one \
+         another store id"
+    )]
+    StoreTaken {
+        /// The store.
+        store: StoreId,
+        /// The address of the other process.
+        address: String,
+    },
+    /// An entry in the coordination service is not what was written. Correct it there.
+    #[error("{node} in ZooKeeper is damaged ({reason}): correct it")]
+    Damaged {
+        /// The node.
+        node: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The coordination service does not take the change, whoever asks.
+    #[error("ZooKeeper refuses to change {what}: {reason}")]
+    Refused {
+        /// What was to be changed.
+        what: String,
+        /// Its reason.
+        reason: String,
+    },
+    /// The settings make no sense.
+    #[error("{0}")]
+    Setup(String),
     /// Writing failed. The map is as before.
     #[error("{action} {}: {source}", .path.display())]
     Io {

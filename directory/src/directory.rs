@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hayrick_store::{NeedleId, VolumeId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
 
 pub use self::background::Background;
@@ -61,7 +62,7 @@ struct Shared {
 }
 
 /// Where a new needle goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Its volume, key and cookie. Never given out before.
     pub id: NeedleId,
@@ -72,7 +73,7 @@ pub struct Assignment {
 }
 
 /// Where several new needles go: into one volume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchAssignment {
     /// Their volume, keys and cookies.
     pub ids: Vec<NeedleId>,
@@ -148,6 +149,11 @@ impl Directory {
     /// A version above all that were given out before.
     pub fn next_version(&self) -> u64 {
         self.shared.clock.next()
+    }
+
+    /// Takes note of a version that another clock gave out.
+    pub(crate) fn observe_version(&self, version: u64) {
+        self.shared.clock.observe(version);
     }
 
     /// Gives a name its row, once its needles are on all replicas. Durable on return;

@@ -1,5 +1,7 @@
 //! What can go wrong in the directory, by what its caller does about it.
 
+use std::borrow::Cow;
+
 use hayrick_store::VolumeId;
 
 use crate::{BucketName, CoordinatorError, NamesError};
@@ -56,16 +58,17 @@ pub enum DirectoryError {
     },
     /// Malformed listing, bucket or other request: 400.
     #[error("{0}")]
-    BadRequest(&'static str),
+    BadRequest(Cow<'static, str>),
     /// The object takes more needles or metadata than a row holds: 413.
-    #[error("the object's row takes {size_bytes} bytes, which is too much")]
-    TooLarge {
-        /// The row's size.
-        size_bytes: usize,
-    },
+    #[error("the object has too many needles or too much metadata for one row")]
+    TooLarge,
     /// Too many changes are waiting: 503, try later.
     #[error("the directory is busy")]
     Busy,
+    /// No directory answers, or what the cluster agrees on cannot be changed now: 503, try
+    /// later. It is unknown whether a change was made.
+    #[error("{0}")]
+    Unavailable(String),
     /// Another changed the same thing at the same time: look again and retry.
     #[error("{0}")]
     Conflict(String),
@@ -91,8 +94,8 @@ impl From<NamesError> for DirectoryError {
             NamesError::StaleVersion { current } => Self::StaleVersion { current },
             NamesError::BucketClosed => Self::Conflict("the bucket is being removed".to_owned()),
             NamesError::BucketNotEmpty => Self::Conflict("the bucket is not empty".to_owned()),
-            NamesError::BadQuery(reason) => Self::BadRequest(reason),
-            NamesError::RowTooLarge { size_bytes } => Self::TooLarge { size_bytes },
+            NamesError::BadQuery(reason) => Self::BadRequest(reason.into()),
+            NamesError::RowTooLarge { .. } => Self::TooLarge,
             NamesError::Busy => Self::Busy,
             NamesError::DiskFull => Self::Full,
             NamesError::Failed => Self::Failed,
@@ -112,11 +115,22 @@ impl From<CoordinatorError> for DirectoryError {
             CoordinatorError::Conflict { .. }
             | CoordinatorError::Exists(_)
             | CoordinatorError::Missing(_) => Self::Conflict(text),
-            CoordinatorError::Invalid(reason) => Self::BadRequest(reason),
+            CoordinatorError::Invalid(reason) => Self::BadRequest(reason.into()),
             CoordinatorError::Exhausted(_) => Self::Full,
             CoordinatorError::Failed => Self::Failed,
-            CoordinatorError::Corrupt { .. } => Self::Corrupt(text),
-            CoordinatorError::Locked(_) | CoordinatorError::NewerFormat { .. } => Self::Setup(text),
+            CoordinatorError::Unavailable { .. } | CoordinatorError::InDoubt(_) => {
+                Self::Unavailable(text)
+            }
+            CoordinatorError::Corrupt { .. } | CoordinatorError::Damaged { .. } => {
+                Self::Corrupt(text)
+            }
+            CoordinatorError::Locked(_)
+            | CoordinatorError::NewerFormat { .. }
+            | CoordinatorError::Denied(_)
+            | CoordinatorError::WrongCluster { .. }
+            | CoordinatorError::StoreTaken { .. }
+            | CoordinatorError::Refused { .. }
+            | CoordinatorError::Setup(_) => Self::Setup(text),
             CoordinatorError::Io { .. } => Self::Io(text),
         }
     }

@@ -1,6 +1,8 @@
 //! Growth: asks the stores how they are, tells placement, and makes new volumes
 //! before the writable ones are full.
 
+mod spread;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,7 @@ use futures::future;
 use hayrick_store::VolumeId;
 use tokio::time::Instant;
 
+use self::spread::spread;
 use crate::backoff::Backoff;
 use crate::config::GrowthConfig;
 use crate::placement::{Placement, Room};
@@ -115,7 +118,7 @@ impl Grower {
         self.place(copies, reports)
     }
 
-    /// Where a new volume goes: on the stores with the most room.
+    /// Where a new volume goes: on different racks, and there on the stores with the most room.
     fn place(&self, copies: usize, reports: &Reports) -> Plan {
         let mut candidates: Vec<_> = reports
             .iter()
@@ -125,8 +128,9 @@ impl Grower {
         let full = candidates.len() < copies && self.stores.ids().len() == reports.len();
         candidates.retain(|(_, store)| !self.refused.waits(store));
         candidates.sort_by(|a, b| b.cmp(a));
-        let chosen: Vec<_> =
-            candidates.into_iter().take(copies).map(|(_, id)| id.clone()).collect();
+        let map = self.coordinator.map();
+        let in_rack = |(_, id)| (id, map.stores.get(id).map(|known| &known.rack));
+        let chosen = spread(&candidates.into_iter().map(in_rack).collect::<Vec<_>>(), copies);
         if chosen.len() == copies { Plan::Create(chosen) } else { Plan::Stuck { full } }
     }
 

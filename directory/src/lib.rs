@@ -6,7 +6,7 @@
 //!                 /        |        \
 //!     placement, keys    reaper     Names ........ fjall
 //!              |    \     |    \___/
-//!            grower  Coordinator ................. one file
+//!            grower  Coordinator ................. one file, or ZooKeeper
 //!                 \_____ Stores ................. the caller's
 //! ```
 //!
@@ -17,13 +17,15 @@
 //! background.
 //!
 //! Names, volumes and what the cluster agrees on sit behind the traits [`Names`],
-//! [`Stores`] and [`Coordinator`]; the engines here keep them in one process.
+//! [`Stores`] and [`Coordinator`]. The engines here keep them in one process, but for
+//! [`zookeeper`], which lets many agree.
 
 #![forbid(unsafe_code)]
 
 mod access_key;
 mod backoff;
 mod bucket;
+mod client;
 mod clock;
 mod config;
 mod coordinator;
@@ -31,11 +33,12 @@ mod directory;
 mod error;
 mod garbage;
 mod grow;
+mod handle;
 pub mod http;
 mod keys;
-mod local;
 mod names;
 mod placement;
+mod pool;
 pub mod rebuild;
 mod stores;
 #[cfg(test)]
@@ -43,18 +46,22 @@ mod testing;
 
 pub use access_key::{AccessKey, Secret};
 pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, ObjectName};
+pub use client::DirectoryClient;
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
-    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, MapChanges, Versioned,
-    Volume, VolumeState,
+    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, KeeperInfo, KnownStore,
+    MapChanges, Member, MemberDisk, Versioned, Volume, VolumeState, zookeeper,
 };
 pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
 pub use error::DirectoryError;
-pub use local::LocalStores;
+pub use handle::DirectoryHandle;
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,
 };
-pub use stores::{DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport};
+pub use pool::StorePool;
+pub use stores::{
+    DiskReport, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
+};

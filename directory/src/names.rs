@@ -22,7 +22,7 @@ pub const MAX_LIST_LIMIT: usize = 1_000;
 pub const MAX_ROW_BYTES: usize = 1 << 20;
 
 /// What is known of an object without asking a store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Its version, from the hybrid logical clock; unique among the name's versions.
     pub version: u64,
@@ -39,7 +39,7 @@ pub struct Row {
 }
 
 /// One needle of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeedleRef {
     /// Which needle.
     pub id: NeedleId,
@@ -48,7 +48,7 @@ pub struct NeedleRef {
 }
 
 /// What must hold of the present row for a change to be made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     /// Nothing.
     #[default]
@@ -77,7 +77,7 @@ pub struct Put {
 }
 
 /// What came of a put.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Committed {
     /// The name is new.
     Created,
@@ -143,7 +143,7 @@ pub struct Removal {
 }
 
 /// Which part of a bucket to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListQuery {
     /// Only names that start with this.
     pub prefix: String,
@@ -158,7 +158,7 @@ pub struct ListQuery {
 
 /// One page of a listing. It may be shorter than asked for; only a missing cursor
 /// means the end.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListPage {
     /// The objects, in the order of their names' bytes.
     pub objects: Vec<(ObjectName, Row)>,

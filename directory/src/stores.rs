@@ -1,6 +1,5 @@
 //! What the directory asks of stores, so that it needs no store to be tested.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use futures::future::BoxFuture;
 use hayrick_store::{NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
 
-use crate::bucket::NameError;
+use crate::bucket::{NameError, text_conversions};
 use crate::names::Removal;
 
 /// The name of a store, unique in the cluster: 1 to 64 characters of letters,
@@ -16,6 +15,12 @@ use crate::names::Removal;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StoreId(Arc<str>);
+
+/// Where stores fail together: copies of a volume go to different racks. The name has
+/// the form of a [`StoreId`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rack(Arc<str>);
 
 /// The stores of the cluster, as the directory talks to them.
 ///
@@ -104,36 +109,59 @@ impl StoreId {
     }
 }
 
+impl Rack {
+    /// The rack's name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for StoreId {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
-            Ok(Self(text.into()))
-        } else {
-            let reason = "it needs 1 to 64 letters, digits, `.`, `_` or `-`";
-            Err(NameError::new("a store id", reason, text))
+        checked("a store id", text).map(Self)
+    }
+}
+
+impl FromStr for Rack {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked("a rack", text).map(Self)
+    }
+}
+
+fn checked(kind: &'static str, text: &str) -> Result<Arc<str>, NameError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(allowed) {
+        return Err(NameError::new(
+            kind,
+            "it needs 1 to 64 letters, digits, `.`, `_` or `-`",
+            text,
+        ));
+    }
+    if matches!(text, "." | "..") {
+        return Err(NameError::new(kind, "it would mean a folder", text));
+    }
+    Ok(text.into())
+}
+
+text_conversions!(StoreId);
+text_conversions!(Rack);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_ids_and_racks() {
+        for good in ["a", "store-1.rack_2", "...", &"x".repeat(64)] {
+            assert_eq!(good.parse::<StoreId>().unwrap().to_string(), good);
+            assert_eq!(good.parse::<Rack>().unwrap().to_string(), good);
         }
-    }
-}
-
-impl TryFrom<String> for StoreId {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<StoreId> for String {
-    fn from(id: StoreId) -> Self {
-        id.0.as_ref().to_owned()
-    }
-}
-
-impl fmt::Display for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        for bad in ["", ".", "..", "a/b", "a b", "\u{e9}", &"x".repeat(65)] {
+            assert!(bad.parse::<StoreId>().is_err() && bad.parse::<Rack>().is_err(), "{bad}");
+        }
     }
 }

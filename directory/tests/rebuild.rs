@@ -11,12 +11,12 @@ use std::time::Duration;
 use hayrick_directory::rebuild::{Plan, Rebuild, RebuildError, Summary};
 use hayrick_directory::{
     Access, Bucket, Condition, Coordinator as _, Directory, DirectoryConfig, DirectoryError,
-    HybridClock, ListQuery, LocalStores, NeedleRef, ObjectName, Parts, Row, SystemClock,
-    open_files, version_ms,
+    HybridClock, ListQuery, NeedleRef, ObjectName, Parts, Row, StorePool, SystemClock, open_files,
+    version_ms,
 };
 use hayrick_store::config::StoreConfig;
 use hayrick_store::volume::{OfflineVolume, Progress};
-use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, Store};
+use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, Store, StoreHandle};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
@@ -57,7 +57,8 @@ impl Cluster {
         let min_free = "1MiB".parse().unwrap();
         let options = StoreConfig { disks, min_free, ..StoreConfig::default() }.check().unwrap();
         let store = Store::open(coordinator.map().cluster_id, options).unwrap();
-        let stores = LocalStores::new([("local".parse().unwrap(), Arc::clone(&store))]);
+        let stores =
+            StorePool::new([("local".parse().unwrap(), StoreHandle::Local(Arc::clone(&store)))]);
         let parts = Parts {
             coordinator: Arc::new(coordinator),
             names: Arc::new(names),

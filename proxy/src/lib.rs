@@ -4,7 +4,8 @@
 //! http        routes, access, errors: one request in, one answer out
 //!   memory    bytes in flight, none without room for it
 //!   upload    body > chunks > needles on every replica > name
-//!   object    name > needles > verified bytes
+//!   object    row > needles > verified bytes
+//!     replicas  needle > whichever replica answers
 //!   image     bytes + suffix > another picture
 //! ```
 //!
@@ -16,12 +17,13 @@ pub mod http;
 pub mod image;
 mod memory;
 pub mod object;
+mod replicas;
 pub mod token;
 pub mod upload;
 
 use std::sync::Arc;
 
-use hayrick_directory::{Directory, LocalStores};
+use hayrick_directory::{DirectoryHandle, StorePool};
 use tokio::sync::Semaphore;
 
 pub use config::{ProxyConfig, ProxyOptions};
@@ -29,11 +31,14 @@ pub use http::router;
 
 use crate::image::{Imager, StartError};
 use crate::memory::{DownloadMemory, UploadMemory};
+use crate::replicas::Replicas;
 
 /// What a proxy holds while it runs.
 pub struct Proxy {
-    directory: Directory,
-    stores: LocalStores,
+    directory: DirectoryHandle,
+    stores: StorePool,
+    /// How the stores have answered so far.
+    replicas: Replicas,
     options: ProxyOptions,
     imager: Imager,
     /// Pictures being read or worked on; beyond them an image request is answered "busy".
@@ -45,8 +50,8 @@ pub struct Proxy {
 impl Proxy {
     /// Puts a proxy together and starts its image threads.
     pub fn start(
-        directory: Directory,
-        stores: LocalStores,
+        directory: DirectoryHandle,
+        stores: StorePool,
         options: ProxyOptions,
     ) -> Result<Arc<Self>, StartError> {
         let imager = Imager::start(options.image, options.image_pool)?;
@@ -54,6 +59,7 @@ impl Proxy {
         Ok(Arc::new(Self {
             directory,
             stores,
+            replicas: Replicas::default(),
             imager,
             image_slots: Semaphore::new(load.queue_limit + load.threads),
             upload_memory: UploadMemory::new(options.upload_memory_bytes),

@@ -3,119 +3,83 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt as _};
-use hayrick_directory::{NeedleRef, Row, StoreId};
-use hayrick_store::{NeedleId, NeedleReader, StoreError};
+use bytes::{Bytes, BytesMut};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use hayrick_directory::Row;
+use hayrick_store::{NeedleBytes, NeedleId, StoreError};
 
 use crate::Proxy;
 
-/// An object whose first needle was found.
-#[derive(Clone)]
-pub struct ObjectReader {
-    proxy: Arc<Proxy>,
-    needles: Arc<[NeedleRef]>,
-    first: Option<NeedleReader>,
-}
-
-/// Where a reader stands in an object.
-struct Position {
-    /// The needle being read, by its place in the row.
-    needle: usize,
-    /// Where that needle starts in the object.
-    starts_at: u64,
-    range: Range<u64>,
-}
-
 impl Proxy {
-    /// Finds the object's first needle, so that a missing or damaged object shows before
-    /// the answer has begun. A small object is read and verified by that.
-    pub async fn open_object(self: &Arc<Self>, row: &Row) -> Result<ObjectReader, StoreError> {
-        let first = match row.needles.first() {
-            Some(needle) => Some(self.open_needle(needle.id).await?),
-            None => None,
-        };
-        Ok(ObjectReader { proxy: Arc::clone(self), needles: row.needles.as_slice().into(), first })
+    /// The bytes of `range` of an object, which must lie within it. The first piece has been
+    /// read and verified when this returns, so that a missing or damaged object shows before
+    /// an answer has begun; each needle after the first is opened when its turn comes.
+    pub async fn read_object(
+        self: &Arc<Self>,
+        row: &Row,
+        range: Range<u64>,
+    ) -> Result<NeedleBytes, StoreError> {
+        let mut parts = parts(row, &range).into_iter();
+        let Some((id, within)) = parts.next() else { return Ok(stream::empty().boxed()) };
+        let first = Arc::clone(self).read_needle(id, within).await?;
+        if parts.len() == 0 {
+            return Ok(first);
+        }
+        let proxy = Arc::clone(self);
+        let others = stream::iter(parts)
+            .then(move |(id, within)| Arc::clone(&proxy).read_needle(id, within))
+            .try_flatten();
+        Ok(first.chain(others).boxed())
     }
 
-    /// Asks one replica after another: any of them may be missing it, damaged or ill.
-    async fn open_needle(&self, id: NeedleId) -> Result<NeedleReader, StoreError> {
-        let mut last = StoreError::NoVolume(id.volume);
-        for store_id in self.directory.replicas(id.volume) {
-            match self.open_on(&store_id, id).await {
-                Ok(needle) => return Ok(needle),
-                Err(error) => {
-                    tracing::warn!(store = %store_id, needle = %id, %error, "replica not read");
-                    last = error;
-                }
-            }
+    /// All bytes of an object, in memory: the caller has looked at its size.
+    pub async fn load_object(self: &Arc<Self>, row: &Row) -> Result<Bytes, StoreError> {
+        let mut pieces = self.read_object(row, 0..row.size_bytes).await?;
+        let first = pieces.try_next().await?.unwrap_or_default();
+        let Some(second) = pieces.try_next().await? else { return Ok(first) };
+        let size = usize::try_from(row.size_bytes).unwrap_or(0);
+        let mut bytes = BytesMut::with_capacity(size);
+        bytes.extend_from_slice(&first);
+        bytes.extend_from_slice(&second);
+        while let Some(piece) = pieces.try_next().await? {
+            bytes.extend_from_slice(&piece);
         }
-        Err(last)
-    }
-
-    async fn open_on(&self, store: &StoreId, id: NeedleId) -> Result<NeedleReader, StoreError> {
-        match self.stores.get(store) {
-            Some(store) => store.open_needle(id).await,
-            None => Err(StoreError::NoVolume(id.volume)),
-        }
+        Ok(bytes.freeze())
     }
 }
 
-impl ObjectReader {
-    /// The bytes of `range` in verified pieces. The range must lie within the object.
-    pub fn stream(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StoreError>> {
-        let reader = self.clone();
-        let start = Position { needle: 0, starts_at: 0, range };
-        stream::try_unfold(start, move |position| {
-            let reader = reader.clone();
-            async move { reader.next_needle(position).await }
-        })
-        .map(|piece| match piece {
-            Ok(pieces) => pieces,
-            Err(error) => stream::iter([Err(error)]).boxed(),
-        })
-        .flatten()
-        .boxed()
+/// Which bytes of which needles make up `range` of the object.
+fn parts(row: &Row, range: &Range<u64>) -> Vec<(NeedleId, Range<u64>)> {
+    let mut starts_at = 0;
+    let mut parts = Vec::new();
+    for needle in &row.needles {
+        let ends_at = starts_at + u64::from(needle.size_bytes);
+        let (from, to) = (range.start.max(starts_at), range.end.min(ends_at));
+        if from < to {
+            parts.push((needle.id, from - starts_at..to - starts_at));
+        }
+        starts_at = ends_at;
     }
+    parts
+}
 
-    /// All bytes of an object of at most `size_bytes`, in memory.
-    pub async fn read_all(&self, size_bytes: u64) -> Result<Bytes, StoreError> {
-        if let ([_], Some(first)) = (&*self.needles, &self.first) {
-            return first.read(0..first.size()).await;
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or(0));
-        let mut pieces = self.stream(0..size_bytes);
-        while let Some(piece) = pieces.next().await {
-            bytes.extend_from_slice(&piece?);
-        }
-        Ok(bytes.into())
-    }
+#[cfg(test)]
+mod tests {
+    use hayrick_directory::NeedleRef;
+    use hayrick_store::{Cookie, Key, VolumeId};
 
-    /// The part of the range that lies in the next needle, and where to go on.
-    async fn next_needle(
-        &self,
-        mut position: Position,
-    ) -> Result<Option<(BoxStream<'static, Result<Bytes, StoreError>>, Position)>, StoreError> {
-        while let Some(needle) = self.needles.get(position.needle) {
-            let Position { needle: number, starts_at, range } = position;
-            let ends_at = starts_at + u64::from(needle.size_bytes);
-            position = Position { needle: number + 1, starts_at: ends_at, range: range.clone() };
-            let (from, to) = (range.start.max(starts_at), range.end.min(ends_at));
-            if from < to {
-                let reader = self.reader(number, needle.id).await?;
-                return Ok(Some((
-                    reader.stream(from - starts_at..to - starts_at).boxed(),
-                    position,
-                )));
-            }
-        }
-        Ok(None)
-    }
+    use super::*;
 
-    async fn reader(&self, number: usize, id: NeedleId) -> Result<NeedleReader, StoreError> {
-        match &self.first {
-            Some(first) if number == 0 => Ok(first.clone()),
-            _ => self.proxy.open_needle(id).await,
-        }
+    #[test]
+    fn a_range_is_cut_where_needles_end() {
+        let id = |key| NeedleId::new(VolumeId::new(1).unwrap(), Key::new(key), Cookie::new(0));
+        let needle = |key, size_bytes| NeedleRef { id: id(key), size_bytes };
+        let needles = vec![needle(1, 10), needle(2, 10), needle(3, 5)];
+        let row = Row { size_bytes: 25, needles, ..Row::default() };
+        assert_eq!(parts(&row, &(0..25)), [(id(1), 0..10), (id(2), 0..10), (id(3), 0..5)]);
+        assert_eq!(parts(&row, &(10..20)), [(id(2), 0..10)]);
+        assert_eq!(parts(&row, &(9..21)), [(id(1), 9..10), (id(2), 0..10), (id(3), 0..1)]);
+        assert_eq!(parts(&row, &(24..25)), [(id(3), 4..5)]);
+        assert_eq!(parts(&row, &(3..3)), []);
     }
 }

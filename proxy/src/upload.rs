@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use futures::future::try_join_all;
 use hayrick_directory::{
-    Bucket, Committed, Condition, DirectoryError, LocalStores, NeedleRef, ObjectName, Row, StoreId,
+    Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId, StorePool,
     version_ms,
 };
 use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, StoreError};
@@ -326,14 +326,14 @@ fn helped_by_another_volume(error: &StoreError) -> bool {
 
 /// All replicas must take it. There is always one: a volume without replicas is never assigned.
 async fn put_everywhere(
-    stores: &LocalStores,
+    stores: &StorePool,
     replicas: &[StoreId],
     volume: hayrick_store::VolumeId,
     needle: &NewNeedle,
 ) -> Result<(), StoreError> {
     let unavailable = |id: &StoreId| StoreError::Unavailable {
         store: id.to_string(),
-        reason: "it is not part of this process".to_owned(),
+        reason: "it is not part of the cluster now".to_owned(),
     };
     let puts = replicas.iter().map(|id| async move {
         let store = stores.get(id).ok_or_else(|| unavailable(id))?;

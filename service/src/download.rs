@@ -27,39 +27,49 @@ pub struct Content {
 
 /// Answers a GET or HEAD with `content`, as its conditions and ranges ask.
 ///
-/// `open` gives the bytes of one range; it is called only when bytes are to be sent. Where its
-/// stream ends in an error, the connection is cut, so that the client sees a broken answer and
-/// not a short one.
-pub fn respond<F, S, E>(
+/// `open` finds the bytes of one range. It is called only when bytes are to be sent, and the first
+/// time before the head of the answer is: what cannot be opened is still an error of its own.
+/// Where a stream ends in an error, the connection is cut, so that the client sees a broken
+/// answer and not a short one.
+///
+/// # Errors
+/// What the first `open` answers; every other outcome is a response.
+pub async fn respond<F, O, S, E>(
     method: &Method,
     request: &HeaderMap,
     content: Content,
     mut open: F,
-) -> Response
+) -> Result<Response, E>
 where
-    F: FnMut(Range<u64>) -> S + Send + 'static,
+    F: FnMut(Range<u64>) -> O + Send + 'static,
+    O: Future<Output = Result<S, E>> + Send + 'static,
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
     E: Into<axum::BoxError> + Send + 'static,
 {
     match evaluate(method, request, Some(&content.validators)) {
         Outcome::Proceed => {}
-        Outcome::NotModified => return content.answer(StatusCode::NOT_MODIFIED, Body::empty()),
+        Outcome::NotModified => {
+            return Ok(content.answer(StatusCode::NOT_MODIFIED, Body::empty()));
+        }
         Outcome::PreconditionFailed => {
             let message = "the object is not the one that the request's conditions ask for";
-            return ApiError::precondition_failed(message).into_response();
+            return Ok(ApiError::precondition_failed(message).into_response());
         }
     }
     let size = content.size_bytes;
     if *method == Method::HEAD {
-        return content.sized(StatusCode::OK, size, Body::empty());
+        return Ok(content.sized(StatusCode::OK, size, Body::empty()));
     }
-    match select(request, size, &content.validators) {
+    Ok(match select(request, size, &content.validators) {
         Selection::Whole if size == 0 => content.sized(StatusCode::OK, 0, Body::empty()),
-        Selection::Whole => content.sized(StatusCode::OK, size, Body::from_stream(open(0..size))),
+        Selection::Whole => {
+            let body = Body::from_stream(open(0..size).await?);
+            content.sized(StatusCode::OK, size, body)
+        }
         Selection::Single(range) => {
             let position = content_range(&range, size);
             let length = range.end - range.start;
-            let body = Body::from_stream(open(range));
+            let body = Body::from_stream(open(range).await?);
             let mut answer = content.sized(StatusCode::PARTIAL_CONTENT, length, body);
             answer.headers_mut().insert(CONTENT_RANGE, position);
             answer
@@ -67,13 +77,13 @@ where
         Selection::Multi(ranges) => {
             let parts = Multipart::new(ranges, size, &content.content_type);
             let (length, content_type) = (parts.content_length(), parts.content_type());
-            let body = Body::from_stream(parts.into_stream(open));
+            let body = Body::from_stream(parts.into_stream(open).await?);
             let mut answer = content.sized(StatusCode::PARTIAL_CONTENT, length, body);
             answer.headers_mut().insert(CONTENT_TYPE, content_type);
             answer
         }
         Selection::Unsatisfiable => ApiError::range_not_satisfiable(size).into_response(),
-    }
+    })
 }
 
 impl Content {
@@ -99,8 +109,10 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::future::ready;
 
     use axum::http::Request;
+    use futures::stream::Empty;
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -124,9 +136,9 @@ mod tests {
         let open = |range: Range<u64>| {
             let at = |position| usize::try_from(position).unwrap();
             let piece = Bytes::from_static(&OBJECT[at(range.start)..at(range.end)]);
-            futures::stream::iter([Ok::<_, Infallible>(piece)])
+            ready(Ok::<_, Infallible>(futures::stream::iter([Ok(piece)])))
         };
-        let answer = respond(&method, request.headers(), content(), open);
+        let answer = respond(&method, request.headers(), content(), open).await.unwrap();
         let (head, body) = answer.into_parts();
         (head.status.as_u16(), head.headers, body.collect().await.unwrap().to_bytes().to_vec())
     }
@@ -163,5 +175,16 @@ mod tests {
         assert_eq!((status, headers.contains_key("content-length"), body.len()), (304, false, 0));
         assert_eq!(headers["etag"], "\"v1\"");
         assert_eq!(ask(Method::GET, &[("if-match", "\"v2\"")]).await.0, 412);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_opened_is_an_error_and_no_broken_answer() {
+        for range in ["", "bytes=2-4", "bytes=0-0,-1"] {
+            let mut headers = HeaderMap::new();
+            headers.insert("range", range.parse().unwrap());
+            let open = |_| ready(Err::<Empty<Result<Bytes, &str>>, _>("gone"));
+            let answer = respond(&Method::GET, &headers, content(), open).await;
+            assert_eq!(answer.err(), Some("gone"), "{range}");
+        }
     }
 }

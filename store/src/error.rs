@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::format::{FormatError, NeedleOffset};
 use crate::id::{Key, VolumeId};
 
 /// The one error of this crate's edge. Each variant calls for another reaction of the caller.
@@ -39,10 +38,8 @@ pub enum StoreError {
         what: &'static str,
     },
     /// Larger than a needle may be. Split it.
-    #[error("{got} bytes are more than a needle takes: at most {limit}")]
+    #[error("a needle takes at most {limit} bytes")]
     TooLarge {
-        /// What came.
-        got: u64,
         /// What is allowed.
         limit: u64,
     },
@@ -50,16 +47,14 @@ pub enum StoreError {
     #[error("{0}")]
     Malformed(String),
     /// The needle is there, but damaged. It is never served; read another replica.
-    #[error("needle {key} of volume {volume} at offset {offset} is damaged: {reason}")]
+    #[error("needle {key} of volume {volume} is damaged: {reason}")]
     Corrupt {
         /// The volume asked.
         volume: VolumeId,
         /// The needle's key.
         key: Key,
-        /// Where its record starts, in bytes.
-        offset: NeedleOffset,
-        /// What does not match.
-        reason: FormatError,
+        /// What does not match, and where.
+        reason: Arc<str>,
     },
     /// A write or sync of this volume failed, so it refuses writes until it is opened again.
     #[error("volume {volume} refuses writes: {reason}; restart the store to recover it")]
@@ -78,7 +73,7 @@ pub enum StoreError {
         source: Arc<io::Error>,
     },
     /// The store did not answer, or is stopping.
-    #[error("store {store} does not answer: {reason}")]
+    #[error("store {store} is of no help now: {reason}")]
     Unavailable {
         /// Which store.
         store: String,

@@ -9,16 +9,18 @@
 //! - [`pace`]: how fast background work may go;
 //! - [`store`]: data directories full of volumes, and what they do by themselves;
 //! - [`scrub`]: verifying all of them, over and over;
-//! - [`http`]: the store's two HTTP interfaces.
+//! - [`http`]: the store's two HTTP interfaces, and [`client`]: their other end.
 //!
 //! Everything up to `volume` is synchronous; [`Store`] is the bridge that async callers cross.
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod config;
 pub mod disk;
 mod error;
 pub mod format;
+mod handle;
 pub mod http;
 pub mod id;
 pub mod index;
@@ -32,8 +34,10 @@ pub mod storage;
 pub mod store;
 pub mod volume;
 
+pub use client::StoreClient;
 pub use error::StoreError;
 pub use format::meta::{Chunk, Meta};
+pub use handle::{NeedleBytes, StoreHandle};
 pub use id::{Cookie, Key, NeedleId, VolumeId};
 pub use store::{NeedleReader, Store};
 pub use volume::NewNeedle;

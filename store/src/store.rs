@@ -197,6 +197,11 @@ impl Store {
         &self.scrub
     }
 
+    /// The cluster that the volumes are part of.
+    pub fn cluster(&self) -> Uuid {
+        self.cluster
+    }
+
     /// What the store works by.
     pub fn options(&self) -> &StoreOptions {
         &self.options

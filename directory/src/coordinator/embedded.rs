@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use hayrick_store::VolumeId;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
+use tokio::sync::watch;
 
 pub(crate) use self::amend::Amendment;
 pub use self::amend::MapChanges;
@@ -29,7 +30,7 @@ pub struct EmbeddedCoordinator {
 struct Shared {
     path: PathBuf,
     /// What readers see; replaced only after the file was.
-    map: RwLock<Arc<ClusterMap>>,
+    map: watch::Sender<Arc<ClusterMap>>,
     /// Held while a change is written, so that changes follow one another.
     writer: Mutex<Writer>,
     _lock: File,
@@ -54,7 +55,7 @@ impl EmbeddedCoordinator {
             file::write(&path, &state).map_err(file::WriteError::into_inner)?;
             state
         };
-        let map = RwLock::new(Arc::clone(&state.map));
+        let map = watch::Sender::new(Arc::clone(&state.map));
         let writer = Mutex::new(Writer { state, failed: false });
         Ok(Self { shared: Arc::new(Shared { path, map, writer, _lock: lock }) })
     }
@@ -86,7 +87,7 @@ impl Shared {
             writer.failed = matches!(error, file::WriteError::Unsure(_));
             error.into_inner()
         })?;
-        *self.map.write() = Arc::clone(&state.map);
+        self.map.send_replace(Arc::clone(&state.map));
         writer.state = state;
         Ok(answer)
     }
@@ -107,7 +108,11 @@ fn lock(path: &Path) -> Result<File, CoordinatorError> {
 
 impl Coordinator for EmbeddedCoordinator {
     fn map(&self) -> Arc<ClusterMap> {
-        Arc::clone(&self.shared.map.read())
+        Arc::clone(&self.shared.map.borrow())
+    }
+
+    fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.shared.map.subscribe()
     }
 
     fn reserve_volume_id(&self) -> Change<'_, VolumeId> {

@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
     ] {
         write(&fuzz.join("seeds").join(target), "golden", &fs::read(golden.join(file))?)?;
     }
-    let encoded = batch::encode(&needles(1..4)).map_err(io::Error::other)?;
+    let encoded = batch::encode(&needles(1..4)).map_err(io::Error::other)?.concat();
     write(&fuzz.join("seeds/batch"), "three", &encoded)?;
     let (volume, index) = volume()?;
     write(&fuzz.join("seeds/volume"), "small", &volume)?;

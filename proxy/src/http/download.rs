@@ -1,13 +1,15 @@
 //! `GET` and `HEAD` of objects.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use hayrick_directory::{Access, Bucket, BucketName, ObjectName, Row};
 use hayrick_service::ApiError;
-use hayrick_service::conditional::{Outcome, evaluate};
 use hayrick_service::download::{Content, respond};
 use hayrick_store::StoreError;
 use hayrick_store::volume::WHOLE_READ_BYTES;
@@ -16,11 +18,34 @@ use super::error::{directory_error, no_such_object, read_error, suffix_error, to
 use super::validators::{needle_header, validators};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX};
 use crate::image::{self, Suffix};
-use crate::memory::Lent;
-use crate::object::ObjectReader;
+use crate::memory::Full;
 
 /// For whatever might run in a browser: it may show, and nothing else.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// Why an object's bytes are not sent.
+#[derive(Debug, thiserror::Error)]
+enum Unsent {
+    #[error("too many downloads at once")]
+    Full,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Full> for Unsent {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
+}
+
+impl Unsent {
+    fn into_api_error(self) -> ApiError {
+        match self {
+            Self::Full => too_many_downloads(Full),
+            Self::Store(error) => read_error(error),
+        }
+    }
+}
 
 impl Call {
     pub(super) async fn download(
@@ -54,34 +79,29 @@ impl Call {
         name: &ObjectName,
         mut row: Row,
     ) -> Result<Response, ApiError> {
-        if self.method == Method::HEAD || self.is_fresh(&row) {
-            // Nothing of these is read from a store.
-            let content = self.content(bucket, &row);
-            return Ok(respond(&self.method, &self.headers, content, |_| {
-                stream::empty::<Result<Bytes, StoreError>>()
-            }));
-        }
-        let memory = self.proxy.download_memory.lend(row.size_bytes.min(WHOLE_READ_BYTES));
-        let memory = memory.map_err(too_many_downloads)?;
-        let reader = match self.proxy.open_object(&row).await {
+        match self.send_row(bucket, &row).await {
             // Replaced, and the old needles deleted, since the name was looked up.
-            Err(StoreError::NotFound) => {
-                let now = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
-                row = now;
-                self.proxy.open_object(&row).await
+            Err(Unsent::Store(StoreError::NotFound)) => {
+                row = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
+                self.send_row(bucket, &row).await.map_err(Unsent::into_api_error)
             }
-            opened => opened,
-        };
-        let reader = reader.map_err(read_error)?;
-        let content = self.content(bucket, &row);
-        Ok(respond(&self.method, &self.headers, content, move |range| {
-            pieces(&reader, range, memory.clone())
-        }))
+            sent => sent.map_err(Unsent::into_api_error),
+        }
     }
 
-    /// Whether the client has this version already.
-    fn is_fresh(&self, row: &Row) -> bool {
-        evaluate(&self.method, &self.headers, Some(&validators(row))) != Outcome::Proceed
+    async fn send_row(&self, bucket: &Bucket, row: &Row) -> Result<Response, Unsent> {
+        let content = self.content(bucket, row);
+        let (proxy, row) = (Arc::clone(&self.proxy), Arc::new(row.clone()));
+        let open = move |range: Range<u64>| {
+            let (proxy, row) = (Arc::clone(&proxy), Arc::clone(&row));
+            async move {
+                let in_memory = (range.end - range.start).min(WHOLE_READ_BYTES);
+                let memory = proxy.download_memory.lend(in_memory)?;
+                let pieces = proxy.read_object(&row, range).await?.map(log_error);
+                Ok(pieces.map(move |piece| piece.map(|bytes| memory.with(bytes))))
+            }
+        };
+        respond(&self.method, &self.headers, content, open).await
     }
 
     fn content(&self, bucket: &Bucket, row: &Row) -> Content {
@@ -120,13 +140,10 @@ fn is_plain_media(content_type: &str) -> bool {
         && ["image/", "video/", "audio/"].iter().any(|media| kind.starts_with(media))
 }
 
-fn pieces(
-    reader: &ObjectReader,
-    range: std::ops::Range<u64>,
-    memory: Lent,
-) -> stream::BoxStream<'static, Result<Bytes, StoreError>> {
-    // The head of the answer is gone by now, so this is where the error is handled.
-    let log = |error: &StoreError| tracing::error!(%error, "answer cut short");
-    let pieces = reader.stream(range).map(move |piece| piece.inspect_err(log));
-    pieces.map(move |piece| piece.map(|bytes| memory.with(bytes))).boxed()
+/// The head of the answer is gone by now, so this is where the error is handled.
+fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, Unsent> {
+    piece.map_err(|error| {
+        tracing::error!(%error, "answer cut short");
+        Unsent::Store(error)
+    })
 }

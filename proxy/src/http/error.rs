@@ -41,7 +41,7 @@ fn write_error(error: StoreError) -> ApiError {
             ApiError::insufficient_storage("the disks are full").with_code("DiskFull")
         }
         StoreError::Malformed(message) => ApiError::bad_request(message),
-        StoreError::TooLarge { limit, .. } => ApiError::too_large(limit),
+        StoreError::TooLarge { limit } => ApiError::too_large(limit),
         error @ (StoreError::Busy { .. }
         | StoreError::Unavailable { .. }
         | StoreError::NoVolume(_)
@@ -64,8 +64,8 @@ pub(super) fn read_error(error: StoreError) -> ApiError {
             tracing::warn!(%error, "object not read");
             ApiError::unavailable("the object's store does not answer now", SOON)
         }
-        StoreError::Corrupt { volume, key, offset, reason } => {
-            tracing::error!(%volume, %key, %offset, %reason, "damaged needle not served");
+        StoreError::Corrupt { volume, key, reason } => {
+            tracing::error!(%volume, %key, %reason, "damaged needle not served");
             let message = "the object is damaged and is not served";
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "Corrupt", message)
         }

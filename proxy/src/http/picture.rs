@@ -1,5 +1,9 @@
 //! `GET` and `HEAD` of resized pictures.
 
+use std::convert::Infallible;
+use std::future::ready;
+use std::ops::Range;
+
 use axum::http::HeaderValue;
 use axum::response::Response;
 use bytes::Bytes;
@@ -8,7 +12,6 @@ use hayrick_directory::{Bucket, Row};
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Outcome, Validators, evaluate};
 use hayrick_service::download::{Content, respond};
-use std::convert::Infallible;
 
 use super::Call;
 use super::error::{image_error, read_error, too_many_downloads};
@@ -39,10 +42,13 @@ impl Call {
             validators,
             headers: self.object_headers(bucket, content_type),
         };
-        Ok(respond(&self.method, &self.headers, content, move |range| {
+        let open = move |range: Range<u64>| {
             let at = |position| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
-            stream::iter([Ok::<_, Infallible>(bytes.slice(at(range.start)..at(range.end)))])
-        }))
+            ready(Ok(stream::iter([Ok(bytes.slice(at(range.start)..at(range.end)))])))
+        };
+        let Ok(answer) =
+            respond::<_, _, _, Infallible>(&self.method, &self.headers, content, open).await;
+        Ok(answer)
     }
 
     async fn transform(&self, row: &Row, suffix: Suffix) -> Result<Output, ApiError> {
@@ -50,8 +56,7 @@ impl Call {
         proxy.imager.settings().limits.check_bytes(row.size_bytes).map_err(image_error)?;
         // Taken before the source is read: what waits for a thread waits in memory.
         let _slot = proxy.image_slots.try_acquire().map_err(|_| image_error(ImageError::Busy))?;
-        let object = proxy.open_object(row).await.map_err(read_error)?;
-        let source = object.read_all(row.size_bytes).await.map_err(read_error)?;
+        let source = proxy.load_object(row).await.map_err(read_error)?;
         proxy.imager.transform(source, suffix).await.map_err(image_error)
     }
 }

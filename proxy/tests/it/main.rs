@@ -7,4 +7,5 @@ mod bad_input;
 mod full_disk;
 mod objects;
 mod pictures;
+mod replicas;
 mod rig;

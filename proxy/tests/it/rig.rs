@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use hayrick_directory::{
-    Access, BucketName, Directory, DirectoryConfig, EmbeddedCoordinator, FjallNames, HybridClock,
-    LocalStores, Parts, SystemClock,
+    Access, BucketName, Directory, DirectoryConfig, DirectoryHandle, EmbeddedCoordinator,
+    FjallNames, HybridClock, Parts, StorePool, SystemClock,
 };
 use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig, router};
@@ -15,8 +15,8 @@ use hayrick_service::Shutdown;
 use hayrick_service::config::ByteSize;
 use hayrick_service::error::ErrorBody;
 use hayrick_service::listen::{ListenOptions, serve};
-use hayrick_store::Store;
 use hayrick_store::config::StoreConfig;
+use hayrick_store::{Store, StoreHandle};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -67,8 +67,14 @@ impl Rig {
     /// With the store's data directory, `disk`, perhaps already in the folder.
     pub async fn in_folder(dir: TempDir, config: ProxyConfig) -> Self {
         let (directory, store) = open(dir.path()).await;
-        let stores = LocalStores::new([("local".parse().unwrap(), Arc::clone(&store))]);
-        let proxy = Proxy::start(directory.clone(), stores, config.check().unwrap()).unwrap();
+        let stores =
+            StorePool::new([("local".parse().unwrap(), StoreHandle::Local(Arc::clone(&store)))]);
+        let proxy = Proxy::start(
+            DirectoryHandle::Local(directory.clone()),
+            stores,
+            config.check().unwrap(),
+        )
+        .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let options = ListenOptions::named("public");
@@ -158,7 +164,8 @@ async fn open(path: &Path) -> (Directory, Arc<Store>) {
         ..StoreConfig::default()
     };
     let store = Store::open(cluster, store_config.check().unwrap()).unwrap();
-    let stores = LocalStores::new([("local".parse().unwrap(), Arc::clone(&store))]);
+    let stores =
+        StorePool::new([("local".parse().unwrap(), StoreHandle::Local(Arc::clone(&store)))]);
     let parts = Parts {
         coordinator: Arc::new(coordinator),
         names: Arc::new(names),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use axum::body::Bytes;
 use axum::http::HeaderValue;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryFutureExt as _, stream};
 
 use crate::random;
 
@@ -62,16 +62,30 @@ impl Multipart {
         parts.sum::<u64>() + length(&self.tail)
     }
 
-    /// The answer's bytes. `open` gives the bytes of one range, exactly as many as it is long; it
-    /// is called for each range when its turn comes.
-    pub fn into_stream<F, S, E>(self, mut open: F) -> impl Stream<Item = Result<Bytes, E>>
+    /// The answer's bytes. `open` finds the bytes of one range, exactly as many as it is long: of
+    /// the first one before this returns, of each other one when its turn comes.
+    pub async fn into_stream<F, O, S, E>(
+        self,
+        mut open: F,
+    ) -> Result<impl Stream<Item = Result<Bytes, E>>, E>
     where
-        F: FnMut(Range<u64>) -> S,
+        F: FnMut(Range<u64>) -> O,
+        O: Future<Output = Result<S, E>>,
         S: Stream<Item = Result<Bytes, E>>,
     {
-        let part = move |part: Part| stream::once(ready(Ok(part.head))).chain(open(part.range));
-        stream::iter(self.parts).flat_map(part).chain(stream::once(ready(Ok(self.tail))))
+        let mut parts = self.parts.into_iter();
+        let first = match parts.next() {
+            Some(Part { head, range }) => Some(piece(head).chain(open(range).await?)),
+            None => None,
+        };
+        let others = stream::iter(parts)
+            .flat_map(move |part| piece(part.head).chain(open(part.range).try_flatten_stream()));
+        Ok(stream::iter(first).flatten().chain(others).chain(piece(self.tail)))
     }
+}
+
+fn piece<E>(bytes: Bytes) -> impl Stream<Item = Result<Bytes, E>> {
+    stream::once(ready(Ok(bytes)))
 }
 
 /// A `usize` of bytes in memory as the `u64` that HTTP counts with.
@@ -96,11 +110,11 @@ mod tests {
             let (start, end) =
                 (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
             let (left, right) = OBJECT[start..end].split_at((end - start) / 2);
-            stream::iter(
-                [Bytes::from_static(left), Bytes::from_static(right)].map(Ok::<_, Infallible>),
-            )
+            let halves = [Bytes::from_static(left), Bytes::from_static(right)];
+            ready(Ok::<_, Infallible>(stream::iter(halves.map(Ok))))
         };
-        let pieces: Vec<_> = multipart.into_stream(open).map(Result::unwrap).collect().await;
+        let pieces: Vec<_> =
+            multipart.into_stream(open).await.unwrap().map(Result::unwrap).collect().await;
         String::from_utf8(pieces.concat()).unwrap()
     }
 

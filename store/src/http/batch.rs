@@ -27,20 +27,21 @@ pub const MAX_BATCH_BYTES: usize = 64 << 20;
 
 const WHAT: &str = "needle batch";
 
-/// Puts needles together for the wire.
-pub fn encode(needles: &[NewNeedle]) -> Result<Bytes, FormatError> {
-    let mut out = BytesMut::new();
+/// The pieces of a batch, in order; the needles' data are not copied.
+pub fn encode(needles: &[NewNeedle]) -> Result<Vec<Bytes>, FormatError> {
+    let mut pieces = Vec::with_capacity(2 * needles.len());
     for needle in needles {
         let meta = needle.meta.to_bytes()?;
         let too_large = |_| FormatError::Field { what: "needle size" };
-        out.put_u64_le(needle.key.get());
-        out.put_u32_le(needle.cookie.get());
-        out.put_u32_le(u32::try_from(meta.len()).map_err(too_large)?);
-        out.put_u32_le(u32::try_from(needle.data.len()).map_err(too_large)?);
-        out.put_slice(&meta);
-        out.put_slice(&needle.data);
+        let mut head = BytesMut::with_capacity(20 + meta.len());
+        head.put_u64_le(needle.key.get());
+        head.put_u32_le(needle.cookie.get());
+        head.put_u32_le(u32::try_from(meta.len()).map_err(too_large)?);
+        head.put_u32_le(u32::try_from(needle.data.len()).map_err(too_large)?);
+        head.put_slice(&meta);
+        pieces.extend([head.freeze(), needle.data.clone()]);
     }
-    Ok(out.freeze())
+    Ok(pieces)
 }
 
 /// Takes a batch apart. The needles' data share `body`'s memory.
@@ -84,7 +85,7 @@ mod tests {
             let needles: Vec<_> = needles.into_iter().map(|(key, cookie, name, data)| NewNeedle {
                 key: Key::new(key), cookie: Cookie::new(cookie), meta: Meta { name, ..Meta::default() }, data: data.into(),
             }).collect();
-            let bytes = encode(&needles).unwrap();
+            let bytes = Bytes::from(encode(&needles).unwrap().concat());
             for cut in 0..bytes.len() {
                 let whole = decode(bytes.slice(..cut)).is_ok_and(|some| some == needles);
                 prop_assert!(!whole);

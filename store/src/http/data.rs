@@ -4,28 +4,31 @@
 //! |---|---|
 //! | `PUT /{vid}/{key}/{cookie}` | 201; the body is the data, `Content-Type` its type |
 //! | `POST /{vid}` | 201; the body is a [`super::batch`], stored whole or not at all |
+//! | `PUT /{vid}` | 201: an empty volume is there |
 //! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
-//! | `DELETE /{vid}/{key}/{cookie}` | 204 |
+//! | `DELETE /{vid}/{key}/{cookie}` | 204; the tombstone says what [`META_HEADER`] does |
 //! | `GET /status` | [`crate::status::StoreStatus`] |
+//!
+//! A request that names another cluster ([`CLUSTER_HEADER`]) is refused with 421.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::StreamExt as _;
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Validators};
 use hayrick_service::download::{Content, respond};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{api_error, batch};
+use super::{CLUSTER_HEADER, META_HEADER, api_error, batch, meta_of, meta_value};
 use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::format::needle::MAX_DATA_BYTES;
@@ -33,9 +36,6 @@ use crate::id::{Cookie, Key, NeedleId, VolumeId};
 use crate::status::StoreStatus;
 use crate::store::{NeedleReader, Store};
 use crate::volume::NewNeedle;
-
-/// The needle's encoded meta in base64url, in answers to GET and HEAD.
-pub const META_HEADER: HeaderName = HeaderName::from_static("x-hayrick-meta");
 
 #[derive(Clone)]
 struct Server {
@@ -56,9 +56,30 @@ pub fn router(store: Arc<Store>) -> Router {
     let server = Server { store, memory: Arc::new(Semaphore::new(units)) };
     Router::new()
         .route("/status", get(status))
-        .route("/{vid}", post(put_batch))
+        .route("/{vid}", post(put_batch).put(create_volume))
         .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
+        .layer(from_fn_with_state(Arc::clone(&server.store), check_cluster))
         .with_state(server)
+}
+
+/// An address may have been given to a store of another cluster since it was looked up.
+async fn check_cluster(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {
+    let asked = request.headers().get(CLUSTER_HEADER);
+    let ours = store.cluster();
+    if asked.is_some_and(|asked| asked != ours.to_string().as_str()) {
+        let message = format!("this store is part of cluster {ours}: look up its address again");
+        return ApiError::new(StatusCode::MISDIRECTED_REQUEST, "WrongCluster", message)
+            .into_response();
+    }
+    next.run(request).await
+}
+
+async fn create_volume(
+    State(server): State<Server>,
+    Path(volume): Path<VolumeId>,
+) -> Result<StatusCode, ApiError> {
+    server.store.create_volume(volume).await.map_err(api_error)?;
+    Ok(StatusCode::CREATED)
 }
 
 async fn status(State(server): State<Server>) -> Json<StoreStatus> {
@@ -135,9 +156,8 @@ async fn read(
     };
     let needle = found.map_err(api_error)?;
     let content = content(&needle)?;
-    Ok(respond(&method, &headers, content, move |range| {
-        needle.clone().stream(range).map(log_error)
-    }))
+    let open = move |range| ready(Ok(needle.clone().stream(range).map(log_error)));
+    respond(&method, &headers, content, open).await.map_err(api_error)
 }
 
 /// The head of the answer is gone by now, so this is where the error is handled.
@@ -156,8 +176,7 @@ fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
     // A needle never changes, so its checksum and key tell it from every other.
     let etag = format!("\"{:x}-{:x}\"", header.key.get(), header.body_crc).parse::<ETag>().ok();
     let mut headers = HeaderMap::new();
-    let encoded = URL_SAFE_NO_PAD.encode(meta.to_bytes().map_err(ApiError::internal)?);
-    headers.insert(META_HEADER, HeaderValue::try_from(encoded).map_err(ApiError::internal)?);
+    headers.insert(META_HEADER, meta_value(meta).map_err(ApiError::internal)?);
     let last_modified = Some(needle.stored().appended_at());
     let validators = Validators { etag, last_modified };
     Ok(Content { content_type, size_bytes: needle.size(), validators, headers })
@@ -166,8 +185,10 @@ fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
 async fn delete(
     State(server): State<Server>,
     Path((volume, key, cookie)): Needle,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let existed =
-        server.store.delete(NeedleId::new(volume, key, cookie)).await.map_err(api_error)?;
+    let id = NeedleId::new(volume, key, cookie);
+    let removed = meta_of(&headers).map_err(api_error)?;
+    let existed = server.store.delete_removed(id, removed).await.map_err(api_error)?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(api_error(StoreError::NotFound)) }
 }

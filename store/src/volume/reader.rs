@@ -227,7 +227,8 @@ impl Shared {
                 StoreError::io(self.id, error)
             }
             ReadError::Format(reason) => {
-                StoreError::Corrupt { volume: self.id, key, offset, reason }
+                let reason = format!("at offset {offset}: {reason}").into();
+                StoreError::Corrupt { volume: self.id, key, reason }
             }
         }
     }

@@ -58,10 +58,7 @@ impl Prepared {
     pub fn data(needle: NewNeedle) -> Result<Self, StoreError> {
         let NewNeedle { key, cookie, meta, data } = needle;
         if data.len() as u64 > u64::from(MAX_DATA_BYTES) {
-            return Err(StoreError::TooLarge {
-                got: data.len() as u64,
-                limit: MAX_DATA_BYTES.into(),
-            });
+            return Err(StoreError::TooLarge { limit: MAX_DATA_BYTES.into() });
         }
         let meta = meta.to_bytes().map_err(|error| StoreError::Malformed(error.to_string()))?;
         let trailer = Trailer::of(&data, &meta);

@@ -106,7 +106,7 @@ async fn a_batch_is_one_sync_and_all_or_nothing() {
         keys.map(needle).collect()
     };
     let send = |needles: Vec<NewNeedle>| {
-        let body = batch::encode(&needles).unwrap();
+        let body = batch::encode(&needles).unwrap().concat();
         rig.client.post(format!("{}/1", rig.data)).body(body).send()
     };
     let before = rig.store.volume(vid(1)).unwrap().stats().syncs;

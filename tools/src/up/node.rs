@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hayrick_directory::{
-    Background, Coordinator as _, Directory, EmbeddedCoordinator, FjallNames, HybridClock,
-    LocalStores, Parts, StoreId, SystemClock, open_files,
+    Background, Coordinator as _, Directory, DirectoryHandle, EmbeddedCoordinator, FjallNames,
+    HybridClock, Parts, StoreId, StorePool, SystemClock, open_files,
 };
 use hayrick_proxy::Proxy;
-use hayrick_store::Store;
+use hayrick_store::{Store, StoreHandle};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ impl Node {
             opened.map_err(|error| Failure::failed(format!("loading died: {error}")))??;
         let id: StoreId =
             STORE_ID.parse().map_err(|error| Failure::failed(format!("store id: {error}")))?;
-        let stores = LocalStores::new([(id, Arc::clone(&store))]);
+        let stores = StorePool::new([(id, StoreHandle::Local(Arc::clone(&store)))]);
         let directory = Directory::new(Parts {
             coordinator: Arc::new(coordinator),
             names: Arc::new(names),
@@ -58,8 +58,9 @@ impl Node {
         })
         .await
         .map_err(|error| Failure::failed(format!("directory: {error}")))?;
-        let proxy = Proxy::start(directory.clone(), stores, settings.proxy.clone())
-            .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
+        let proxy =
+            Proxy::start(DirectoryHandle::Local(directory.clone()), stores, settings.proxy.clone())
+                .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
         let stop_background = CancellationToken::new();
         let background = directory.spawn_background(&stop_background);
         Ok(Self { directory, store, proxy, background, stop_background })

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use hayrick_store::VolumeId;
 use uuid::Uuid;
 
+use crate::coordinator::rules::{
+    FIRST_KEY, access_key_name, bucket_name, check_copies, check_epoch, check_replicas, volume_name,
+};
 use crate::coordinator::{ClusterMap, CoordinatorError, Versioned, Volume};
 use crate::{AccessKey, Bucket, BucketName};
-
-/// Keys are dense from here on. 0 stays free for whoever looks for a key by mistake.
-const FIRST_KEY: u64 = 1;
 
 /// All that the file holds.
 #[derive(Debug, Clone)]
@@ -26,12 +26,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new_cluster() -> Self {
-        let map = ClusterMap {
-            cluster_id: Uuid::new_v4(),
-            volumes: BTreeMap::new(),
-            buckets: BTreeMap::new(),
-            access_keys: BTreeMap::new(),
-        };
+        let map = ClusterMap::empty(Uuid::new_v4());
         Self { map: Arc::new(map), last_volume_id: 0, next_keys: BTreeMap::new() }
     }
 
@@ -67,12 +62,7 @@ impl State {
     ) -> Result<u64, CoordinatorError> {
         check_replicas(&volume)?;
         let entry = existing(&mut self.edit().volumes, &id, expected, || volume_name(id))?;
-        let replicas_changed = entry.value.replicas != volume.replicas;
-        if volume.epoch < entry.value.epoch
-            || (replicas_changed && volume.epoch == entry.value.epoch)
-        {
-            return Err(CoordinatorError::Invalid("the epoch must rise with the replicas"));
-        }
+        check_epoch(&entry.value, &volume)?;
         Ok(entry.replace(volume))
     }
 
@@ -180,36 +170,4 @@ fn existing<'a, K: Ord, T>(
     } else {
         Err(CoordinatorError::Conflict { what: what(), expected, actual: entry.revision })
     }
-}
-
-/// A volume without stores would take any upload and keep none.
-fn check_replicas(volume: &Volume) -> Result<(), CoordinatorError> {
-    let repeated = |(at, id)| volume.replicas.iter().skip(at + 1).any(|other| other == id);
-    if volume.replicas.is_empty() {
-        Err(CoordinatorError::Invalid("a volume needs a store"))
-    } else if volume.replicas.iter().enumerate().any(repeated) {
-        Err(CoordinatorError::Invalid("a volume is on a store once"))
-    } else {
-        Ok(())
-    }
-}
-
-fn check_copies(bucket: &Bucket) -> Result<(), CoordinatorError> {
-    if bucket.copies == 0 {
-        Err(CoordinatorError::Invalid("a bucket keeps at least one copy"))
-    } else {
-        Ok(())
-    }
-}
-
-fn volume_name(id: VolumeId) -> String {
-    format!("volume {id}")
-}
-
-fn bucket_name(name: &BucketName) -> String {
-    format!("bucket {name}")
-}
-
-fn access_key_name(id: &str) -> String {
-    format!("access key {id}")
 }

@@ -1,4 +1,6 @@
-//! Stores that run in this process.
+//! The stores of the cluster, wherever they run.
+
+mod follow;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,7 +8,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use hayrick_store::status::{StoreStatus, VolumeState, VolumeStatus};
-use hayrick_store::{Meta, NeedleId, Store, StoreError, VolumeId};
+use hayrick_store::{Meta, NeedleId, StoreError, StoreHandle, VolumeId};
+use parking_lot::RwLock;
 
 use crate::names::Removal;
 use crate::stores::{
@@ -16,37 +19,41 @@ use crate::stores::{
 /// The longest that the directory waits for a store.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Stores by their ids, called without a network between.
+type Handles = Arc<BTreeMap<StoreId, StoreHandle>>;
+
+/// Stores by their ids. Clones share them, and see when they are replaced.
 #[derive(Clone, Default)]
-pub struct LocalStores {
-    stores: Arc<BTreeMap<StoreId, Arc<Store>>>,
+pub struct StorePool {
+    stores: Arc<RwLock<Handles>>,
 }
 
-impl LocalStores {
+impl StorePool {
     /// These stores and no others.
-    pub fn new(stores: impl IntoIterator<Item = (StoreId, Arc<Store>)>) -> Self {
-        Self { stores: Arc::new(stores.into_iter().collect()) }
+    pub fn new(stores: impl IntoIterator<Item = (StoreId, StoreHandle)>) -> Self {
+        let pool = Self::default();
+        pool.replace(stores);
+        pool
     }
 
-    /// The store with this id.
-    pub fn get(&self, id: &StoreId) -> Option<&Arc<Store>> {
-        self.stores.get(id)
+    /// From now on these stores and no others.
+    pub fn replace(&self, stores: impl IntoIterator<Item = (StoreId, StoreHandle)>) {
+        *self.stores.write() = Arc::new(stores.into_iter().collect());
     }
 
-    /// All stores, by id.
-    pub fn iter(&self) -> impl Iterator<Item = (&StoreId, &Arc<Store>)> {
-        self.stores.iter()
+    /// The store with this id, if it is part of the cluster now.
+    pub fn get(&self, id: &StoreId) -> Option<StoreHandle> {
+        self.stores.read().get(id).cloned()
     }
 
-    fn find(&self, id: &StoreId) -> Result<Arc<Store>, StoreFault> {
-        let store = self.get(id).cloned();
-        store.ok_or_else(|| StoreFault::Unavailable(format!("{id} is not part of this process")))
+    fn find(&self, id: &StoreId) -> Result<StoreHandle, StoreFault> {
+        let missing = || StoreFault::Unavailable(format!("{id} is not part of the cluster now"));
+        self.get(id).ok_or_else(missing)
     }
 }
 
-impl Stores for LocalStores {
+impl Stores for StorePool {
     fn ids(&self) -> Vec<StoreId> {
-        self.stores.keys().cloned().collect()
+        self.stores.read().keys().cloned().collect()
     }
 
     fn create_volume(&self, store: &StoreId, volume: VolumeId) -> StoreAnswer<'_, ()> {
@@ -55,8 +62,8 @@ impl Stores for LocalStores {
     }
 
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport> {
-        let report = self.find(store).map(|store| report(&store.status()));
-        async move { report }.boxed()
+        let store = self.find(store);
+        in_time(async move { Ok(report(&store?.status().await.map_err(fault)?)) }).boxed()
     }
 
     fn delete(
@@ -68,7 +75,7 @@ impl Stores for LocalStores {
         let store = self.find(store);
         let removed = removal.map(Meta::from).unwrap_or_default();
         let delete = async move {
-            match store?.delete_removed(needle, removed).await {
+            match store?.delete(needle, removed).await {
                 // Gone, or another needle's key by now: either way not there any more.
                 Ok(_) | Err(StoreError::NotFound) => Ok(()),
                 Err(error) => Err(fault(error)),

@@ -1,0 +1,144 @@
+//! A directory, wherever it runs.
+
+use std::sync::Arc;
+
+use hayrick_store::{NeedleId, VolumeId};
+
+use crate::client::DirectoryClient;
+use crate::{
+    AccessKey, Assignment, BatchAssignment, Bucket, BucketName, ClusterMap, Committed, Condition,
+    Directory, DirectoryError, ListPage, ListQuery, ObjectName, Row, StoreId,
+};
+
+/// A directory in this process or on another machine; who asks need not know which.
+#[derive(Clone)]
+pub enum DirectoryHandle {
+    /// In this process.
+    Local(Directory),
+    /// Behind a network.
+    Remote(DirectoryClient),
+}
+
+impl DirectoryHandle {
+    fn map(&self) -> Arc<ClusterMap> {
+        match self {
+            Self::Local(directory) => directory.map(),
+            Self::Remote(directory) => directory.map(),
+        }
+    }
+
+    /// A bucket by its name.
+    pub fn bucket(&self, name: &BucketName) -> Option<Bucket> {
+        self.map().buckets.get(name).map(|entry| entry.value.clone())
+    }
+
+    /// An access key by its id.
+    pub fn access_key(&self, id: &str) -> Option<AccessKey> {
+        self.map().access_keys.get(id).cloned()
+    }
+
+    /// The stores that hold a volume; empty if it is not on the map.
+    pub fn replicas(&self, volume: VolumeId) -> Vec<StoreId> {
+        self.map()
+            .volumes
+            .get(&volume)
+            .map(|entry| entry.value.replicas.clone())
+            .unwrap_or_default()
+    }
+
+    /// A version above all that were given out before.
+    pub fn next_version(&self) -> u64 {
+        match self {
+            Self::Local(directory) => directory.next_version(),
+            Self::Remote(directory) => directory.next_version(),
+        }
+    }
+
+    /// See [`Directory::assign`].
+    pub async fn assign(
+        &self,
+        bucket: &Bucket,
+        size_bytes: u64,
+    ) -> Result<Assignment, DirectoryError> {
+        let BatchAssignment { ids, replicas, epoch } = match self {
+            Self::Local(directory) => directory.assign_many(bucket, 1, size_bytes).await?,
+            Self::Remote(directory) => directory.assign_many(bucket, 1, size_bytes).await?,
+        };
+        let id = ids.first().copied().ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
+        Ok(Assignment { id, replicas, epoch })
+    }
+
+    /// See [`Directory::report_failed_write`].
+    pub fn report_failed_write(&self, volume: VolumeId) {
+        match self {
+            Self::Local(directory) => directory.report_failed_write(volume),
+            Self::Remote(directory) => directory.report_failed_write(volume),
+        }
+    }
+
+    /// See [`Directory::commit`]. After [`DirectoryError::Unavailable`] too it is unknown
+    /// whether the row was set.
+    pub async fn commit(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        row: Row,
+        condition: Condition,
+    ) -> Result<Committed, DirectoryError> {
+        match self {
+            Self::Local(directory) => directory.commit(bucket, name, row, condition).await,
+            Self::Remote(directory) => directory.commit(bucket, name, row, condition).await,
+        }
+    }
+
+    /// See [`Directory::lookup`].
+    pub async fn lookup(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+    ) -> Result<Option<Row>, DirectoryError> {
+        match self {
+            Self::Local(directory) => directory.lookup(bucket, name).await,
+            Self::Remote(directory) => directory.lookup(bucket, name).await,
+        }
+    }
+
+    /// See [`Directory::remove`].
+    pub async fn remove(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        condition: Condition,
+    ) -> Result<Option<Row>, DirectoryError> {
+        match self {
+            Self::Local(directory) => directory.remove(bucket, name, condition).await,
+            Self::Remote(directory) => directory.remove(bucket, name, condition).await,
+        }
+    }
+
+    /// See [`Directory::discard`].
+    pub async fn discard(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        stored: Vec<NeedleId>,
+        unsure: Vec<NeedleId>,
+    ) -> Result<(), DirectoryError> {
+        match self {
+            Self::Local(directory) => directory.discard(bucket, name, stored, unsure).await,
+            Self::Remote(directory) => directory.discard(bucket, name, stored, unsure).await,
+        }
+    }
+
+    /// See [`Directory::list`].
+    pub async fn list(
+        &self,
+        bucket: &BucketName,
+        query: ListQuery,
+    ) -> Result<ListPage, DirectoryError> {
+        match self {
+            Self::Local(directory) => directory.list(bucket, query).await,
+            Self::Remote(directory) => directory.list(bucket, query).await,
+        }
+    }
+}

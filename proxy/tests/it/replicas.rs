@@ -1,0 +1,262 @@
+//! Objects on several stores behind sockets, some of them ill, and a directory behind another.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue};
+use hayrick_directory::{
+    Access, Coordinator as _, Directory, DirectoryClient, DirectoryConfig, DirectoryHandle,
+    EmbeddedCoordinator, FjallNames, HybridClock, Parts, StoreId, StorePool, SystemClock,
+};
+use hayrick_proxy::http::Listing;
+use hayrick_proxy::{Proxy, ProxyConfig};
+use hayrick_service::Shutdown;
+use hayrick_service::client::{Client, ClientError, ClientOptions};
+use hayrick_service::config::ByteSize;
+use hayrick_service::listen::{ListenOptions, serve};
+use hayrick_store::config::StoreConfig;
+use hayrick_store::{NeedleId, Store, StoreClient, StoreHandle};
+use http_body_util::BodyExt as _;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+struct Cluster {
+    dir: TempDir,
+    stores: BTreeMap<StoreId, Arc<Store>>,
+    pool: StorePool,
+    directory: Directory,
+    url: String,
+    http: Client,
+    /// Ends the stores' listeners.
+    shutdown: Shutdown,
+}
+
+impl Cluster {
+    /// With `count` stores and a bucket of `copies` copies.
+    async fn new(count: usize, copies: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = DirectoryConfig::default();
+        config.growth.min_disk_free_bytes = 1 << 20;
+        config.garbage.grace_ms = 0;
+        let coordinator = EmbeddedCoordinator::open(dir.path().join("cluster.json")).unwrap();
+        let coordinator = Arc::new(coordinator);
+        let names = FjallNames::open(&dir.path().join("names"), &config.names).unwrap();
+        let cluster = coordinator.map().cluster_id;
+        let (shutdown, pool, mut stores) = (Shutdown::new(), StorePool::default(), BTreeMap::new());
+        let mut handles = Vec::new();
+        for number in 0..count {
+            let disk = dir.path().join(format!("s{number}"));
+            let config = StoreConfig {
+                disks: vec![disk],
+                min_free: ByteSize::mib(1),
+                ..StoreConfig::default()
+            };
+            let store = Store::open(cluster, config.check().unwrap()).unwrap();
+            let url =
+                listen(hayrick_store::http::data::router(Arc::clone(&store)), &shutdown).await;
+            let id: StoreId = format!("s{number}").parse().unwrap();
+            let http = Client::new(ClientOptions::default());
+            let client = StoreClient::new(id.as_str(), url, cluster, http);
+            handles.push((id.clone(), StoreHandle::Remote(client)));
+            stores.insert(id, store);
+        }
+        pool.replace(handles);
+        let directory = Directory::new(Parts {
+            coordinator: Arc::clone(&coordinator) as _,
+            names: Arc::new(names),
+            stores: Arc::new(pool.clone()),
+            clock: HybridClock::new(SystemClock, 0),
+            config,
+        })
+        .await
+        .unwrap();
+        let _background = directory.spawn_background(&CancellationToken::new());
+        let bucket = "photos".parse().unwrap();
+        directory.create_bucket(bucket, Access::Public, Access::Public, copies).await.unwrap();
+        let options = ProxyConfig::default().check().unwrap();
+        let routes = hayrick_directory::http::data::router(directory.clone());
+        // The first of two directories does not answer.
+        let servers = vec![nobody(), listen(routes, &Shutdown::new()).await];
+        let clock = HybridClock::new(SystemClock, 0);
+        let http = Client::new(ClientOptions::default());
+        let far = DirectoryClient::new(servers, http, coordinator, clock);
+        let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
+        let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
+        let http = Client::new(ClientOptions::default());
+        Self { dir, stores, pool, directory, url, http, shutdown }
+    }
+
+    async fn put(&self, name: &str, body: Vec<u8>) -> Result<NeedleId, String> {
+        let call = self.http.put(format!("{}/photos/{name}", self.url)).body(body);
+        let answer = call.send().await.map_err(|error| error.to_string())?;
+        let text = answer.headers()["x-hayrick-needle"].to_str().unwrap().to_owned();
+        Ok(text.parse().unwrap())
+    }
+
+    async fn get(&self, name: &str) -> Result<Vec<u8>, String> {
+        let call = self.http.get(format!("{}/photos/{name}", self.url));
+        let answer = call.send().await.map_err(|error| error.to_string())?;
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        Ok(body.to_bytes().to_vec())
+    }
+
+    /// Overwrites bytes in the volume file of one replica.
+    fn damage(&self, store: &str, needle: NeedleId, offset: u64) {
+        let name = format!("{store}/{:010}.vol", needle.volume.get());
+        let file = OpenOptions::new().write(true).open(self.dir.path().join(name)).unwrap();
+        file.write_all_at(b"rotten", offset).unwrap();
+    }
+}
+
+async fn listen(router: Router, shutdown: &Shutdown) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(serve(listener, router, ListenOptions::named("test"), shutdown.clone()));
+    url
+}
+
+/// The URL of a port that was free a moment ago.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn bytes(size: u32) -> Vec<u8> {
+    (0..size).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[2]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_on_every_replica() {
+    let cluster = Cluster::new(3, 3).await;
+    let needle = cluster.put("a", bytes(5_000)).await.unwrap();
+    for store in cluster.stores.values() {
+        let found = store.open_needle(needle).await.unwrap();
+        assert_eq!(found.read(0..5_000).await.unwrap(), bytes(5_000));
+    }
+    let digests = cluster.stores.values().map(|store| {
+        let status = store.status();
+        status.volumes.into_iter().find(|own| own.volume == needle.volume).unwrap().digest
+    });
+    let digests: std::collections::BTreeSet<_> = digests.collect();
+    assert!(digests.len() == 1 && !digests.contains(&None), "{digests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_needle_that_a_replica_lacks_is_read_from_another() {
+    let cluster = Cluster::new(3, 3).await;
+    let needle = cluster.put("a", bytes(5_000)).await.unwrap();
+    cluster.stores[&"s0".parse().unwrap()].delete(needle).await.unwrap();
+    cluster.damage("s1", needle, 4096 + 100);
+    for _ in 0..20 {
+        assert_eq!(cluster.get("a").await.unwrap(), bytes(5_000));
+    }
+    cluster.stores[&"s2".parse().unwrap()].delete(needle).await.unwrap();
+    let error = cluster.get("a").await.unwrap_err();
+    assert!(error.contains("damaged"), "damage is graver than a gap: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_goes_on_from_another_replica() {
+    let cluster = Cluster::new(2, 2).await;
+    let needle = cluster.put("large", bytes(6_000_000)).await.unwrap();
+    // Each replica has another part of it damaged, far behind the first piece.
+    cluster.damage("s0", needle, 4096 + 2_500_000);
+    for _ in 0..8 {
+        assert!(cluster.get("large").await.unwrap() == bytes(6_000_000));
+    }
+    cluster.damage("s1", needle, 4096 + 2_600_000);
+    let broken = cluster.get("large").await;
+    assert!(broken.is_err(), "both are damaged: cut, and never short or wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_holds_up_no_read() {
+    let cluster = Cluster::new(2, 2).await;
+    cluster.put("a", bytes(5_000)).await.unwrap();
+    // Takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let (hung, well): (StoreId, StoreId) = ("s0".parse().unwrap(), "s1".parse().unwrap());
+    let http = Client::new(ClientOptions { timeout: None, ..ClientOptions::default() });
+    let client = StoreClient::new("s0", url, cluster.stores[&well].cluster(), http);
+    let handles =
+        [(well.clone(), cluster.pool.get(&well).unwrap()), (hung, StoreHandle::Remote(client))];
+    cluster.pool.replace(handles);
+    // Without a second replica asked, half of these would never end.
+    for _ in 0..20 {
+        assert_eq!(cluster.get("a").await.unwrap(), bytes(5_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_move_to_other_stores_and_leave_nothing_behind() {
+    let cluster = Cluster::new(4, 2).await;
+    for number in 0..20 {
+        cluster.put(&format!("before{number}"), bytes(1_000)).await.unwrap();
+    }
+    let all: Vec<_> =
+        cluster.stores.keys().map(|id| (id.clone(), cluster.pool.get(id).unwrap())).collect();
+    cluster.pool.replace(all.iter().filter(|(id, _)| id.as_str() != "s1").cloned());
+    let mut stored = 0;
+    while stored < 20 {
+        match cluster.put(&format!("after{stored}"), bytes(1_000)).await {
+            Ok(_) => stored += 1,
+            // Until the directory has found out, which other tests measure.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+    for number in 0..20 {
+        assert_eq!(cluster.get(&format!("before{number}")).await.unwrap(), bytes(1_000));
+        assert_eq!(cluster.get(&format!("after{number}")).await.unwrap(), bytes(1_000));
+    }
+    // Once the store is back, what it had taken of failed uploads goes.
+    cluster.pool.replace(all);
+    let live = || {
+        let statuses = cluster.stores.values().map(|store| store.status());
+        statuses.flat_map(|status| status.volumes).map(|volume| volume.live_needles).sum::<u64>()
+    };
+    crate::rig::eventually("two copies of each object, and no more", || live() == 2 * 40).await;
+    assert_eq!(cluster.directory.garbage_len(), 0);
+    cluster.shutdown.trigger();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_far_away_answers_like_one_that_is_near() {
+    let cluster = Cluster::new(1, 1).await;
+    let url = |name: &str| format!("{}/photos/{name}", cluster.url);
+    let put = |name: &str, header: &'static str, value: &str| {
+        let call = cluster.http.put(url(name)).body(bytes(10));
+        let value = HeaderValue::from_str(value).unwrap();
+        call.header(HeaderName::from_static(header), value).send()
+    };
+    let status = |answer: Result<_, ClientError>| match answer {
+        Ok::<axum::response::Response, _>(answer) => answer.status().as_u16(),
+        Err(error) => error.status().unwrap().as_u16(),
+    };
+    assert_eq!(status(put("a", "if-none-match", "*").await), 201);
+    assert_eq!(status(put("a", "if-none-match", "*").await), 412);
+    let head = cluster.http.head(url("a")).send().await.unwrap();
+    let etag = head.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(status(put("a", "if-match", &etag).await), 200);
+    assert_eq!(status(put("a", "if-match", &etag).await), 412);
+    assert_eq!(status(put("b/c", "content-type", "x/y").await), 201);
+    assert_eq!(status(put("b/c", "content-type", "x/z").await), 200, "newer than the one before");
+    let listing = cluster.http.get(format!("{}/photos?delimiter=/", cluster.url)).send_json();
+    let listing: Listing = listing.await.unwrap();
+    assert_eq!((listing.objects.len(), listing.prefixes), (1, vec!["b/".to_owned()]));
+    assert_eq!(status(cluster.http.delete(url("a")).send().await), 204);
+    assert_eq!(status(cluster.http.delete(url("a")).send().await), 404);
+    assert_eq!(status(cluster.http.get(url("a")).send().await), 404);
+    let elsewhere = cluster.http.put(format!("{}/nobucket/a", cluster.url)).body("x");
+    assert_eq!(status(elsewhere.send().await), 404);
+    // Both versions of b/c were stored, one is left.
+    let live = || {
+        let statuses = cluster.stores.values().map(|store| store.status());
+        statuses.flat_map(|status| status.volumes).map(|volume| volume.live_needles).sum::<u64>()
+    };
+    crate::rig::eventually("one needle left", || live() == 1).await;
+}

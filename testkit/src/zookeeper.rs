@@ -1,0 +1,232 @@
+//! ZooKeeper servers that live as long as a test.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// What a JVM takes on a machine under load.
+const START_PATIENCE: Duration = Duration::from_mins(1);
+const CLASS_PATH: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar";
+const INSTALL: &str = "ZooKeeper is not installed, and these tests need a real one. Run `make test`, \
+    which installs it, or: apt-get install --no-install-recommends libzookeeper-java libslf4j-java \
+    default-jre-headless";
+/// Ends the server when its own standard input ends: with the test process, however that
+/// dies. In that case nobody else removes the data.
+const KEEPER: &str = r#""$@" </dev/null >"$0/log" 2>&1 & echo $!; read -r _; kill -9 $!
+(sleep 2; kill -0 $PPID 2>/dev/null || rm -rf "$0") >/dev/null 2>&1 &"#;
+
+/// One server on a free port of 127.0.0.1, with its data in a temporary folder. Dropping
+/// it, and the end of the test process, kill it.
+pub struct ZooKeeper {
+    port: u16,
+    folder: PathBuf,
+    process: Option<Process>,
+    _temporary: Option<TempDir>,
+}
+
+struct Process {
+    pid: Pid,
+    keeper: Child,
+    /// Its end is the signal to kill the server.
+    life: Option<ChildStdin>,
+}
+
+impl ZooKeeper {
+    /// Starts a server and waits until it serves.
+    ///
+    /// # Panics
+    /// It is not installed, or does not start.
+    pub fn start() -> Self {
+        let temporary = TempDir::new().expect("a temporary folder");
+        let folder = temporary.path().to_owned();
+        let mut this = Self::new(folder, free_port(), "", Some(temporary));
+        this.spawn();
+        this.wait();
+        this
+    }
+
+    fn new(folder: PathBuf, port: u16, more: &str, temporary: Option<TempDir>) -> Self {
+        assert!(Path::new("/usr/share/java/zookeeper.jar").exists(), "{INSTALL}");
+        let data = folder.join("data");
+        fs::create_dir_all(&data).expect("the data folder");
+        let config = format!(
+            "clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={}\ntickTime=500\n\
+             minSessionTimeout=1000\nmaxClientCnxns=0\nadmin.enableServer=false\n\
+             4lw.commands.whitelist=srvr,stat\n{more}",
+            data.display()
+        );
+        fs::write(folder.join("zoo.cfg"), config).expect("the configuration");
+        Self { port, folder, process: None, _temporary: temporary }
+    }
+
+    /// Where clients connect, as `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the server again with the data it has.
+    ///
+    /// # Panics
+    /// It is running.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "the server is running");
+        self.spawn();
+        self.wait();
+    }
+
+    /// Kills the server at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Removes all that the server has stored.
+    ///
+    /// # Panics
+    /// It is running.
+    pub fn forget(&self) {
+        assert!(self.process.is_none(), "the server is running");
+        fs::remove_dir_all(self.folder.join("data/version-2")).expect("the stored data");
+    }
+
+    /// Stops the server in its tracks: connections stay open, and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it is the leader of an ensemble.
+    pub fn leads(&self) -> bool {
+        self.mode().is_some_and(|mode| mode == "leader")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().expect("the server is running");
+        kill_process(process.pid, signal).expect("a signal to the server");
+    }
+
+    fn spawn(&mut self) {
+        let mut keeper = Command::new("sh")
+            .arg("-c")
+            .arg(KEEPER)
+            .arg(&self.folder)
+            .args(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(CLASS_PATH)
+            .args(["-Dzookeeper.forceSync=no", "-Dzookeeper.preAllocSize=1024"])
+            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+            .arg(self.folder.join("zoo.cfg"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let life = keeper.stdin.take();
+        let mut pid = String::new();
+        let output = keeper.stdout.take().expect("the shell's output");
+        BufReader::new(output).read_line(&mut pid).expect("the server's process id");
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+        self.process = Some(Process { pid, keeper, life });
+    }
+
+    fn wait(&self) {
+        let began = Instant::now();
+        while self.mode().is_none() {
+            if began.elapsed() > START_PATIENCE {
+                let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                panic!("ZooKeeper did not start. {INSTALL}\nIts log:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What the server says it is; `None` as long as it does not serve.
+    fn mode(&self) -> Option<String> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let timeout = Duration::from_secs(2);
+        let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
+        stream.set_read_timeout(Some(timeout)).ok()?;
+        stream.write_all(b"srvr").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.life.take());
+        // The shell ends once the server is gone, so its port is free on return.
+        let _ = self.keeper.wait();
+    }
+}
+
+/// Three servers that elect a leader.
+pub struct Ensemble {
+    /// The servers.
+    pub servers: Vec<ZooKeeper>,
+    _temporary: TempDir,
+}
+
+impl Ensemble {
+    /// Starts three servers and waits until they serve.
+    ///
+    /// # Panics
+    /// ZooKeeper is not installed, or does not start.
+    pub fn start() -> Self {
+        let temporary = TempDir::new().expect("a temporary folder");
+        let mut more = "initLimit=20\nsyncLimit=10\nquorumListenOnAllIPs=false".to_owned();
+        for id in 1..=3 {
+            let (peers, election) = (free_port(), free_port());
+            let _ = write!(more, "\nserver.{id}=127.0.0.1:{peers}:{election}");
+        }
+        let mut servers = Vec::new();
+        for id in 1..=3 {
+            let folder = temporary.path().join(id.to_string());
+            let mut server = ZooKeeper::new(folder, free_port(), &more, None);
+            fs::write(server.folder.join("data/myid"), id.to_string()).expect("the server's id");
+            server.spawn();
+            servers.push(server);
+        }
+        servers.iter().for_each(ZooKeeper::wait);
+        Self { servers, _temporary: temporary }
+    }
+
+    /// Where clients connect, as `host:port,host:port,host:port`.
+    pub fn address(&self) -> String {
+        let addresses: Vec<_> = self.servers.iter().map(ZooKeeper::address).collect();
+        addresses.join(",")
+    }
+
+    /// The server that leads.
+    ///
+    /// # Panics
+    /// None does.
+    pub fn leader(&mut self) -> &mut ZooKeeper {
+        self.servers.iter_mut().find(|server| server.leads()).expect("a leader")
+    }
+}
+
+/// A port that is free, and stays so while its server is restarted: it is not one that
+/// the system gives to connections.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other test processes begin elsewhere.
+    let start = std::process::id().wrapping_mul(101);
+    loop {
+        let step = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(step % 12_000).expect("below 12,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
