@@ -61,7 +61,7 @@ impl StoreClient {
         let pieces = batch::encode(needles).map_err(malformed)?;
         let size_bytes: usize = pieces.iter().map(Bytes::len).sum();
         let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, StoreError>)));
-        let call = self.call(Method::POST, format!("/{volume}"));
+        let call = self.call(Method::POST, &format!("/{volume}"));
         let call = call
             .header(CONTENT_TYPE, HeaderValue::from_static(batch::CONTENT_TYPE))
             .header(CONTENT_LENGTH, size_bytes.into())
@@ -84,16 +84,16 @@ impl StoreClient {
         let wanted = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let wanted = HeaderValue::try_from(wanted)
             .map_err(|error| StoreError::Malformed(error.to_string()))?;
-        let call = self.call(Method::GET, path(id)).header(RANGE, wanted);
+        let call = self.call(Method::GET, &path(id)).header(RANGE, wanted);
         let answer = call.send().await.map_err(|error| self.error(error, id))?;
         if !covers(answer.headers(), &range) {
             return Err(unavailable(
                 &self.shared.name,
-                "its answer has other bytes than asked for",
+                &"its answer has other bytes than asked for",
             ));
         }
         let shared = Arc::clone(&self.shared);
-        let broken = move |error| unavailable(&shared.name, error);
+        let broken = move |error| unavailable(&shared.name, &error);
         Ok(answer.into_body().into_data_stream().map(move |piece| piece.map_err(&broken)))
     }
 
@@ -102,7 +102,7 @@ impl StoreClient {
     pub async fn delete(&self, id: NeedleId, removed: &Meta) -> Result<bool, StoreError> {
         let removed = meta_value(removed)
             .map_err(|error| StoreError::Malformed(format!("removal not encoded: {error}")))?;
-        let call = self.call(Method::DELETE, path(id)).header(META_HEADER, removed);
+        let call = self.call(Method::DELETE, &path(id)).header(META_HEADER, removed);
         match call.send().await {
             Ok(_) => Ok(true),
             Err(error) => match self.error(error, id) {
@@ -114,7 +114,7 @@ impl StoreClient {
 
     /// Makes an empty volume. One that is there already is a success.
     pub async fn create_volume(&self, volume: VolumeId) -> Result<(), StoreError> {
-        match self.call(Method::PUT, format!("/{volume}")).send().await {
+        match self.call(Method::PUT, &format!("/{volume}")).send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(store_error(error, &self.shared.name, volume, Key::new(0))),
         }
@@ -122,12 +122,12 @@ impl StoreClient {
 
     /// The store at this moment.
     pub async fn status(&self) -> Result<StoreStatus, StoreError> {
-        let call = self.call(Method::GET, "/status".to_owned()).timeout(Some(STATUS_TIMEOUT));
+        let call = self.call(Method::GET, "/status").timeout(Some(STATUS_TIMEOUT));
         let answer = call.send_json().await;
-        answer.map_err(|error| unavailable(&self.shared.name, error))
+        answer.map_err(|error| unavailable(&self.shared.name, &error))
     }
 
-    fn call(&self, method: Method, path: String) -> Call<'_> {
+    fn call(&self, method: Method, path: &str) -> Call<'_> {
         let Shared { url, cluster, http, .. } = &*self.shared;
         http.request(method, format!("{url}{path}")).header(CLUSTER_HEADER, cluster.clone())
     }

@@ -59,6 +59,12 @@ pub struct Global {
 pub enum Command {
     /// Run everything in this process: store, directory and public door
     Up(UpArgs),
+    /// Run a store of a cluster
+    Store(UpArgs),
+    /// Run a directory of a cluster
+    Directory(UpArgs),
+    /// Run a proxy of a cluster: the public door
+    Proxy(UpArgs),
     /// Show how a running server is
     Status(StatusArgs),
     /// Look after volumes
@@ -96,7 +102,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// Flags of `hayrick up`.
+/// Flags of `hayrick up`, `store`, `directory` and `proxy`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
     /// Where settings come from.

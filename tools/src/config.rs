@@ -1,6 +1,7 @@
 //! What a server runs by: as written by an operator ([`HayrickConfig`]), and checked and
 //! typed ([`Settings`]).
 
+mod cluster;
 mod memory;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use hayrick_store::config::{StoreConfig, StoreOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::ConfigArgs;
+pub use cluster::ClusterConfig;
 pub use memory::MemoryBounds;
 
 /// Connections of the public door where nothing else is said.
@@ -50,6 +52,9 @@ pub struct HayrickConfig {
     pub directory: DirectoryConfig,
     /// The proxy.
     pub proxy: ProxyConfig,
+    /// The part of this server in a cluster of many processes. Not for `hayrick up`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// The `[public]` section.
@@ -113,6 +118,7 @@ impl Default for HayrickConfig {
             store: StoreConfig::default(),
             directory: DirectoryConfig::default(),
             proxy: ProxyConfig::default(),
+            cluster: None,
         }
     }
 }
@@ -194,6 +200,8 @@ pub struct Settings {
     pub directory: DirectoryConfig,
     /// The proxy.
     pub proxy: ProxyOptions,
+    /// The part in a cluster.
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// One listener.
@@ -301,8 +309,18 @@ impl HayrickConfig {
 
     /// Checks every value. Nothing is silently changed into something else.
     pub fn check(self) -> Result<Settings, SettingsError> {
-        let Self { data, memory_ceiling, public, internal, admin, log, store, directory, proxy } =
-            self;
+        let Self {
+            data,
+            memory_ceiling,
+            public,
+            internal,
+            admin,
+            log,
+            store,
+            directory,
+            proxy,
+            cluster,
+        } = self;
         directory.check().map_err(SettingsError::Directory)?;
         let settings = Settings {
             data,
@@ -318,6 +336,7 @@ impl HayrickConfig {
             store: store.check()?,
             directory,
             proxy: proxy.check()?,
+            cluster,
         };
         let bounds = MemoryBounds::of(&settings);
         match memory_ceiling {

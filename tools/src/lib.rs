@@ -33,8 +33,9 @@ use clap::Parser as _;
 
 pub use failure::{Exit, Failure};
 
-use cli::{Cli, Command};
+use cli::{Cli, Command, UpArgs};
 use output::Output;
+use up::Role;
 
 /// Longest wait for threads of a server that is done; its data is synced by then.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -58,12 +59,10 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli, output: Output) -> Result<(), Failure> {
     match cli.command {
-        Command::Up(args) => {
-            let runtime = tokio::runtime::Runtime::new().map_err(no_runtime)?;
-            let ended = runtime.block_on(up::run(args, output));
-            runtime.shutdown_timeout(LEAVE_WITHIN);
-            ended
-        }
+        Command::Up(args) => serve(Role::All, args, output),
+        Command::Store(args) => serve(Role::Store, args, output),
+        Command::Directory(args) => serve(Role::Directory, args, output),
+        Command::Proxy(args) => serve(Role::Proxy, args, output),
         Command::Config(command) => config_command::run(&command, output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -83,6 +82,13 @@ fn no_runtime(error: io::Error) -> Failure {
     Failure::failed(format!("cannot start: {error}"))
 }
 
+fn serve(role: Role, args: UpArgs, output: Output) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(no_runtime)?;
+    let ended = runtime.block_on(up::run(role, args, output));
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    ended
+}
+
 async fn client(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Status(args) => admin::status::run(&args, output).await,
@@ -99,7 +105,11 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Stat(args) => interruptible(door::stat::run(&args, output)).await,
         Command::Sign(args) => door::sign::run(&args, output),
         // These have runtimes of their own, or need none.
-        Command::Up(_) | Command::Config(_) => Ok(()),
+        Command::Up(_)
+        | Command::Store(_)
+        | Command::Directory(_)
+        | Command::Proxy(_)
+        | Command::Config(_) => Ok(()),
     }
 }
 

@@ -23,7 +23,6 @@ const DISK_FULL: &str = "DiskFull";
 const NO_WRITABLE_VOLUME: &str = "NoWritableVolume";
 
 /// The one place where a directory's error becomes an answer.
-#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
 pub fn api_error(error: DirectoryError) -> ApiError {
     let message = error.to_string();
     match error {

@@ -1,5 +1,6 @@
 //! A store's errors on the wire: to an answer, and back again in the client.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -56,7 +57,7 @@ pub(crate) fn store_error(
     volume: VolumeId,
     key: Key,
 ) -> StoreError {
-    let ClientError::Status(answer) = error else { return unavailable(store, error) };
+    let ClientError::Status(answer) = error else { return unavailable(store, &error) };
     match answer.body.error.as_str() {
         NO_SUCH_NEEDLE => StoreError::NotFound,
         NO_SUCH_VOLUME => StoreError::NoVolume(volume),
@@ -71,12 +72,12 @@ pub(crate) fn store_error(
         }
         _ if answer.status == StatusCode::BAD_REQUEST => StoreError::Malformed(answer.body.message),
         // It failed, or is not the store that it was taken for.
-        _ => unavailable(store, *answer),
+        _ => unavailable(store, &answer),
     }
 }
 
 /// No answer, or none that tells what became of the request.
-pub(crate) fn unavailable(store: &str, reason: impl ToString) -> StoreError {
+pub(crate) fn unavailable(store: &str, reason: &dyn Display) -> StoreError {
     StoreError::Unavailable { store: store.to_owned(), reason: reason.to_string() }
 }
 
@@ -115,7 +116,7 @@ mod tests {
             StoreError::TooLarge { limit: MAX_DATA_BYTES.into() },
             StoreError::Corrupt { volume, key, reason: "bits".into() },
             StoreError::Malformed("no".to_owned()),
-            unavailable("s1", "no"),
+            unavailable("s1", &"no"),
         ];
         for error in kinds {
             let came = there_and_back(error.clone());

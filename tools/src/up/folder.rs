@@ -4,8 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::failure::Failure;
 
@@ -22,6 +24,8 @@ pub struct DataFolder {
     /// Released by the kernel when the process ends, however it ends.
     _lock: File,
     is_new: bool,
+    /// Set once, by the mark or by the first start in a cluster.
+    cluster: OnceLock<Uuid>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +33,9 @@ struct Mark {
     layout: u32,
     /// The version that made it, for people.
     made_by: String,
+    /// The cluster of many processes that the folder is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<Uuid>,
 }
 
 impl DataFolder {
@@ -39,8 +46,10 @@ impl DataFolder {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(Failure::file("make data folder", &path))?;
         let lock = lock(&path)?;
-        let is_new = !check_mark(&path.join(MARK))?;
-        Ok(Self { path, _lock: lock, is_new })
+        let mark = read_mark(&path.join(MARK))?;
+        let cluster = mark.as_ref().and_then(|mark| mark.cluster);
+        let cluster = cluster.map(OnceLock::from).unwrap_or_default();
+        Ok(Self { path, _lock: lock, is_new: mark.is_none(), cluster })
     }
 
     /// Where it is.
@@ -58,10 +67,29 @@ impl DataFolder {
         self.is_new
     }
 
+    /// The cluster of many processes that the folder is part of, if it is of one.
+    pub fn cluster(&self) -> Option<Uuid> {
+        self.cluster.get().copied()
+    }
+
     /// Notes durably that the first start is over.
     pub fn set_up(&self) -> Result<(), Failure> {
+        self.write_mark(self.cluster())
+    }
+
+    /// Notes durably which cluster the folder is part of from now on.
+    pub fn set_cluster(&self, cluster: Uuid) -> Result<(), Failure> {
+        if self.cluster() != Some(cluster) {
+            self.write_mark(Some(cluster))?;
+            // Whoever joins knows the cluster of the folder, so there is only one.
+            let _ = self.cluster.set(cluster);
+        }
+        Ok(())
+    }
+
+    fn write_mark(&self, cluster: Option<Uuid>) -> Result<(), Failure> {
         let path = self.path.join(MARK);
-        let mark = Mark { layout: LAYOUT, made_by: env!("CARGO_PKG_VERSION").to_owned() };
+        let mark = Mark { layout: LAYOUT, made_by: env!("CARGO_PKG_VERSION").to_owned(), cluster };
         let text = serde_json::to_string(&mark).map_err(io::Error::other);
         let written = text.and_then(|text| replace(&path, text.as_bytes()));
         written.map_err(Failure::file("write", &path))
@@ -108,11 +136,11 @@ fn in_use(folder: &Path, lock: &mut File) -> Failure {
         .hint("stop that one first, or name another folder with --data")
 }
 
-/// Whether the mark is there; a folder of a newer layout is refused.
-fn check_mark(path: &Path) -> Result<bool, Failure> {
+/// The mark, if it is there; a folder of a newer layout is refused.
+fn read_mark(path: &Path) -> Result<Option<Mark>, Failure> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::file("read", path)(error)),
     };
     let mark: Mark = serde_json::from_str(&text).map_err(|error| {
@@ -120,13 +148,13 @@ fn check_mark(path: &Path) -> Result<bool, Failure> {
             .hint("put it back from a backup; it tells how the folder is laid out")
     })?;
     if mark.layout > LAYOUT {
-        let Mark { layout, made_by } = mark;
+        let Mark { layout, made_by, .. } = mark;
         let message = format!(
             "the data folder has layout {layout}, made by Hayrick {made_by}; this version reads up to {LAYOUT}"
         );
         return Err(Failure::failed(message).hint("install that version or a newer one"));
     }
-    Ok(true)
+    Ok(Some(mark))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::DEFAULT_BUCKET;
 use super::folder::{DataFolder, replace};
 use super::listeners::Addresses;
 use super::node::Node;
+use super::role::Role;
 use crate::admin::DEFAULT_ADMIN;
 use crate::config::Settings;
 use crate::door::DEFAULT_URL;
@@ -23,9 +24,13 @@ pub struct Greeting {
     version: &'static str,
     pid: u32,
     data: String,
-    public: String,
-    internal: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    internal: Option<String>,
     admin: String,
+    #[serde(skip)]
+    role: Role,
     #[serde(skip)]
     bucket: Option<(String, bool)>,
     #[serde(skip)]
@@ -35,6 +40,7 @@ pub struct Greeting {
 impl Greeting {
     /// Looks at what is served.
     pub fn new(
+        role: Role,
         addresses: Addresses,
         settings: &Settings,
         folder: &DataFolder,
@@ -44,9 +50,10 @@ impl Greeting {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
             data: folder.path().display().to_string(),
-            public: url(addresses.public),
-            internal: url(addresses.internal),
+            public: addresses.public.map(url),
+            internal: addresses.internal.map(url),
             admin: url(addresses.admin),
+            role,
             bucket: example(node),
             needs_token: settings.admin.token.is_some(),
         }
@@ -54,21 +61,34 @@ impl Greeting {
 
     /// A few friendly lines, with the next three commands.
     pub fn for_people(&self) -> String {
-        let Self { version, data, public, internal, admin, .. } = self;
-        let mut text = format!(
-            "Hayrick {version} is up.\n\n  \
-             public door  {public}\n  \
-             store        {internal}\n  \
-             admin        {admin}\n  \
-             data         {data}\n\n"
-        );
-        let told = self.next_steps(&mut text);
+        let mut text = String::new();
+        let told = self.tell(&mut text);
         debug_assert!(told.is_ok(), "a String takes everything");
         text
     }
 
-    fn next_steps(&self, text: &mut String) -> std::fmt::Result {
-        let door = &self.public;
+    fn tell(&self, text: &mut String) -> std::fmt::Result {
+        let Self { version, data, public, internal, admin, role, .. } = self;
+        match role {
+            Role::All => writeln!(text, "Hayrick {version} is up.\n")?,
+            role => writeln!(text, "Hayrick {version} {} is up.\n", role.name())?,
+        }
+        if let Some(door) = public {
+            writeln!(text, "  public door  {door}")?;
+        }
+        if let Some(internal) = internal {
+            let name = if *role == Role::Directory { "directory" } else { "store" };
+            writeln!(text, "  {name:<11}  {internal}")?;
+        }
+        writeln!(text, "  admin        {admin}\n  data         {data}\n")?;
+        match public {
+            Some(door) if *role == Role::All => self.next_steps(text, door)?,
+            _ => {}
+        }
+        write!(text, "Ctrl-C stops it.")
+    }
+
+    fn next_steps(&self, text: &mut String, door: &str) -> std::fmt::Result {
         match &self.bucket {
             Some((bucket, true)) => {
                 writeln!(text, "Try it with a photo of yours:\n")?;
@@ -79,7 +99,7 @@ impl Greeting {
             Some((bucket, false)) => {
                 writeln!(text, "Bucket {bucket} is private. Make a key for it and use it:\n")?;
                 writeln!(text, "  hayrick key create {bucket}{}", self.admin_flag())?;
-                let flags = self.door_flag();
+                let flags = door_flag(door);
                 writeln!(
                     text,
                     "  hayrick put photo.jpg {bucket}/cats/tom.jpg --key ID:SECRET{flags}"
@@ -91,7 +111,7 @@ impl Greeting {
                 writeln!(text, "  hayrick bucket create photos{}", self.admin_flag())?;
             }
         }
-        write!(text, "\nHow it is doing: hayrick status{}\nCtrl-C stops it.", self.admin_flag())
+        writeln!(text, "\nHow it is doing: hayrick status{}", self.admin_flag())
     }
 
     fn admin_flag(&self) -> String {
@@ -104,17 +124,18 @@ impl Greeting {
         }
         flag
     }
+}
 
-    fn door_flag(&self) -> String {
-        if self.public == DEFAULT_URL { String::new() } else { format!(" --url {}", self.public) }
-    }
+fn door_flag(door: &str) -> String {
+    if door == DEFAULT_URL { String::new() } else { format!(" --url {door}") }
 }
 
 /// The bucket for examples, and whether it is open: the default one, else the first.
 fn example(node: &Node) -> Option<(String, bool)> {
     let default: Option<BucketName> = DEFAULT_BUCKET.parse().ok();
-    let bucket = default.and_then(|name| node.directory.bucket(&name));
-    let bucket = bucket.or_else(|| node.directory.buckets().into_iter().next())?;
+    let mut buckets = node.buckets();
+    buckets.sort_by_key(|bucket| Some(&bucket.name) != default.as_ref());
+    let bucket = buckets.into_iter().next()?;
     let open = bucket.read == Access::Public && bucket.write == Access::Public;
     Some((bucket.name.to_string(), open))
 }
@@ -173,8 +194,9 @@ mod tests {
             version: "1",
             pid: 1,
             data: "/d".to_owned(),
-            public: url("0.0.0.0:9000".parse().unwrap()),
-            internal: url("127.0.0.1:9001".parse().unwrap()),
+            public: Some(url("0.0.0.0:9000".parse().unwrap())),
+            internal: Some(url("127.0.0.1:9001".parse().unwrap())),
+            role: Role::All,
             admin: url("[::]:9002".parse().unwrap()),
             bucket,
             needs_token: true,

@@ -1,4 +1,4 @@
-//! The three listeners. They answer from the moment that they are bound: 503 while the
+//! The listeners. They answer from the moment that they are bound: 503 while the
 //! data is being loaded, so that nobody hangs on a server that is starting.
 
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
+use super::role::Role;
 use crate::config::{Listener, Settings};
 use crate::failure::Failure;
 
@@ -24,18 +25,18 @@ const LOADING_RETRY: Duration = Duration::from_secs(1);
 
 /// The sockets, bound and not answered yet.
 pub struct Sockets {
-    public: TcpListener,
-    internal: TcpListener,
+    public: Option<TcpListener>,
+    internal: Option<TcpListener>,
     admin: TcpListener,
 }
 
-/// Where the three listeners are.
+/// Where the listeners are that the role has.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     /// The public door.
-    pub public: SocketAddr,
-    /// Where stores are asked.
-    pub internal: SocketAddr,
+    pub public: Option<SocketAddr>,
+    /// Where other servers ask.
+    pub internal: Option<SocketAddr>,
     /// Where operators ask.
     pub admin: SocketAddr,
 }
@@ -43,9 +44,9 @@ pub struct Addresses {
 /// What answers once the data is loaded.
 pub struct Routers {
     /// The public door.
-    pub public: Router,
-    /// The store's data interface.
-    pub internal: Router,
+    pub public: Option<Router>,
+    /// The data interface.
+    pub internal: Option<Router>,
     /// The admin interfaces.
     pub admin: Router,
 }
@@ -59,11 +60,19 @@ pub struct Listeners {
 }
 
 impl Sockets {
-    /// Binds all three, or none.
-    pub async fn bind(settings: &Settings) -> Result<Self, Failure> {
+    /// Binds all that the role has, or none.
+    pub async fn bind(role: Role, settings: &Settings) -> Result<Self, Failure> {
+        let public = match role.has_public().then_some(&settings.public) {
+            Some(listener) => Some(bind(listener, "public", "--listen").await?),
+            None => None,
+        };
+        let internal = match role.has_internal().then_some(&settings.internal) {
+            Some(listener) => Some(bind(listener, "internal", "--store-listen").await?),
+            None => None,
+        };
         Ok(Self {
-            public: bind(&settings.public, "public", "--listen").await?,
-            internal: bind(&settings.internal, "internal", "--store-listen").await?,
+            public,
+            internal,
             admin: bind(&settings.admin, "admin", "--admin-listen").await?,
         })
     }
@@ -74,8 +83,8 @@ impl Sockets {
             socket.local_addr().map_err(|error| Failure::failed(format!("no address: {error}")))
         };
         Ok(Addresses {
-            public: address(&self.public)?,
-            internal: address(&self.internal)?,
+            public: self.public.as_ref().map(address).transpose()?,
+            internal: self.internal.as_ref().map(address).transpose()?,
             admin: address(&self.admin)?,
         })
     }
@@ -94,8 +103,9 @@ impl Sockets {
         for (socket, listener, router) in [
             (self.public, &settings.public, public.router(Router::new())),
             (self.internal, &settings.internal, internal.router(ops())),
-            (self.admin, &settings.admin, admin.router(ops())),
+            (Some(self.admin), &settings.admin, admin.router(ops())),
         ] {
+            let Some(socket) = socket else { continue };
             let router = require_bearer(router, listener.token.clone());
             tasks.spawn(serve(socket, router, listener.options.clone(), shutdown.clone()));
         }
@@ -119,8 +129,8 @@ impl Listeners {
     /// From now on these answer.
     pub fn install(&self, routers: Routers) {
         // Each is set once, here.
-        let _ = self.public.0.set(routers.public);
-        let _ = self.internal.0.set(routers.internal);
+        let _ = routers.public.map(|router| self.public.0.set(router));
+        let _ = routers.internal.map(|router| self.internal.0.set(router));
         let _ = self.admin.0.set(routers.admin);
     }
 

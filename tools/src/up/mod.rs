@@ -10,6 +10,7 @@ mod greeting;
 mod listeners;
 mod node;
 pub mod open_files;
+mod role;
 
 use hayrick_directory::Access;
 use hayrick_service::ops::Readiness;
@@ -22,6 +23,7 @@ use crate::output::Output;
 
 pub(crate) use folder::DataFolder;
 pub(crate) use node::STORE_ID;
+pub use role::Role;
 
 use greeting::Greeting;
 use listeners::{Addresses, Listeners, Sockets};
@@ -31,22 +33,22 @@ use node::Node;
 const DEFAULT_BUCKET: &str = "photos";
 
 /// Runs until SIGINT or SIGTERM.
-pub async fn run(args: UpArgs, output: Output) -> Result<(), Failure> {
+pub async fn run(role: Role, args: UpArgs, output: Output) -> Result<(), Failure> {
     let settings = settings(&args)?;
     open_files::allow(settings.max_connections())?;
     logging::init(&settings.log).map_err(|error| Failure::usage(format!("log: {error}")))?;
     let recorder = metrics::install().map_err(|error| Failure::failed(error.to_string()))?;
-    metrics::process_started(env!("CARGO_PKG_VERSION"), "up");
+    metrics::process_started(env!("CARGO_PKG_VERSION"), role.name());
     let shutdown = Shutdown::on_signals()
         .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
     let ready_file = greeting::ReadyFile::at(args.ready_file)?;
     let folder = DataFolder::take(&settings.data)?;
-    let sockets = Sockets::bind(&settings).await?;
+    let sockets = Sockets::bind(role, &settings).await?;
     let addresses = sockets.addresses()?;
     let readiness = Readiness::new(shutdown.clone());
     readiness.not_ready("data", "loading");
     let listeners = sockets.serve(&settings, &readiness, &recorder, &shutdown);
-    let server = Server { settings, folder, addresses, listeners, readiness, shutdown };
+    let server = Server { role, settings, folder, addresses, listeners, readiness, shutdown };
     server.run(&ready_file, output).await
 }
 
@@ -59,6 +61,7 @@ fn settings(args: &UpArgs) -> Result<Settings, Failure> {
 
 /// A server on its way up.
 struct Server {
+    role: Role,
     settings: Settings,
     folder: DataFolder,
     addresses: Addresses,
@@ -69,7 +72,14 @@ struct Server {
 
 impl Server {
     async fn run(self, ready_file: &greeting::ReadyFile, output: Output) -> Result<(), Failure> {
-        let loaded = match Node::open(&self.settings, &self.folder).await {
+        let loaded = match Node::open(
+            self.role,
+            &self.settings,
+            &self.folder,
+            self.addresses.internal,
+        )
+        .await
+        {
             Ok(node) => match self.open_the_door(&node, ready_file, output).await {
                 Ok(()) => Ok(node),
                 Err(failure) => {
@@ -99,15 +109,16 @@ impl Server {
         self.refuse_open_buckets(node)?;
         self.listeners.install(node.routers());
         self.readiness.ready("data");
-        let greeting = Greeting::new(self.addresses, &self.settings, &self.folder, node);
+        let greeting = Greeting::new(self.role, self.addresses, &self.settings, &self.folder, node);
         // A server goes on serving although nobody reads its greeting.
         if let Err(error) = output.answer(&greeting, Greeting::for_people) {
             tracing::warn!(%error, "no greeting");
         }
         ready_file.write(&greeting)?;
         tracing::info!(
-            public = %self.addresses.public,
-            internal = %self.addresses.internal,
+            role = self.role.name(),
+            public = ?self.addresses.public,
+            internal = ?self.addresses.internal,
             admin = %self.addresses.admin,
             data = %self.folder.path().display(),
             "ready"
@@ -120,13 +131,16 @@ impl Server {
         if !self.folder.is_new() {
             return Ok(());
         }
-        if node.directory.buckets().is_empty() {
+        if let Some(directory) = node.directory()
+            && self.role == Role::All
+            && directory.buckets().is_empty()
+        {
             let open = self.settings.public.is_loopback() || self.settings.allow_open_buckets;
             let access = if open { Access::Public } else { Access::Private };
             let name = DEFAULT_BUCKET
                 .parse()
                 .map_err(|error| Failure::failed(format!("default bucket: {error}")))?;
-            let made = node.directory.create_bucket(name, access, access, 1).await;
+            let made = directory.create_bucket(name, access, access, 1).await;
             made.map_err(|error| {
                 Failure::failed(format!("cannot make the first bucket: {error}"))
             })?;
@@ -138,14 +152,15 @@ impl Server {
 
     /// Whoever reaches the public door may write to a bucket of public write access.
     fn refuse_open_buckets(&self, node: &Node) -> Result<(), Failure> {
+        let Some(address) = self.addresses.public else { return Ok(()) };
         if self.settings.public.is_loopback() || self.settings.allow_open_buckets {
             return Ok(());
         }
-        let buckets = node.directory.buckets();
+        let buckets = node.buckets();
         let Some(open) = buckets.iter().find(|bucket| bucket.write == Access::Public) else {
             return Ok(());
         };
-        let (name, address) = (&open.name, self.addresses.public);
+        let name = &open.name;
         let message = format!(
             "public.listen is {address}, which other machines reach, and anybody may write to bucket {name}"
         );

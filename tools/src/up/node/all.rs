@@ -12,17 +12,17 @@ use hayrick_store::{Store, StoreHandle};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::folder::DataFolder;
-use super::listeners::Routers;
 use crate::config::Settings;
 use crate::failure::Failure;
+use crate::up::folder::DataFolder;
+use crate::up::listeners::Routers;
 
 /// What the cluster map calls the only store of a single machine. It is kept there, so it
 /// can never change.
-pub(crate) const STORE_ID: &str = "local";
+pub const STORE_ID: &str = "local";
 
 /// Everything that is open.
-pub struct Node {
+pub struct AllNode {
     /// Where volumes and names are.
     pub directory: Directory,
     store: Arc<Store>,
@@ -38,7 +38,7 @@ struct Files {
     store: Arc<Store>,
 }
 
-impl Node {
+impl AllNode {
     /// Opens the data folder: the cluster map first, as the stores' volumes must be of its
     /// cluster.
     pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
@@ -70,8 +70,8 @@ impl Node {
     pub fn routers(&self) -> Routers {
         let admin = hayrick_store::http::admin::router(Arc::clone(&self.store));
         Routers {
-            public: hayrick_proxy::router(Arc::clone(&self.proxy)),
-            internal: hayrick_store::http::data::router(Arc::clone(&self.store)),
+            public: Some(hayrick_proxy::router(Arc::clone(&self.proxy))),
+            internal: Some(hayrick_store::http::data::router(Arc::clone(&self.store))),
             admin: admin.merge(hayrick_directory::http::admin::router(self.directory.clone())),
         }
     }

@@ -1,0 +1,216 @@
+//! A role of its own, in a cluster of many processes that agree through ZooKeeper.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hayrick_directory::zookeeper::{Registered, Registration, ZooKeeperCoordinator};
+use hayrick_directory::{
+    Background, ClusterMap, Coordinator as _, Directory, DirectoryClient, DirectoryHandle,
+    FjallNames, HybridClock, MemberDisk, Parts, StorePool, SystemClock,
+};
+use hayrick_proxy::Proxy;
+use hayrick_service::client::{Client, ClientOptions};
+use hayrick_store::Store;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ClusterConfig, Settings};
+use crate::failure::Failure;
+use crate::up::folder::DataFolder;
+use crate::up::listeners::Routers;
+
+/// A store of a cluster.
+pub struct StoreNode {
+    coordinator: Arc<ZooKeeperCoordinator>,
+    store: Arc<Store>,
+    registered: Registered,
+}
+
+/// A directory of a cluster.
+pub struct DirectoryNode {
+    /// Where volumes and names are.
+    pub directory: Directory,
+    background: Background,
+    stop_background: CancellationToken,
+    following: JoinHandle<()>,
+}
+
+/// A proxy of a cluster.
+pub struct ProxyNode {
+    coordinator: Arc<ZooKeeperCoordinator>,
+    proxy: Arc<Proxy>,
+    following: JoinHandle<()>,
+}
+
+impl StoreNode {
+    /// Opens the volumes of the cluster, and then lets the cluster know.
+    pub async fn open(
+        settings: &Settings,
+        folder: &DataFolder,
+        internal: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
+        let config = cluster(settings)?;
+        let id = config.store.clone().ok_or_else(|| {
+            missing("cluster.store", "name this store: one name in the cluster, for good")
+        })?;
+        let address = config.reached_at(internal)?;
+        let coordinator = join(config, folder).await?;
+        let (cluster, options) = (coordinator.map().cluster_id, settings.store.clone());
+        let opened = spawn_blocking(move || Store::open(cluster, options)).await;
+        let opened = opened.map_err(|error| Failure::failed(format!("loading died: {error}")))?;
+        let store = opened.map_err(|error| Failure::failed(error.to_string()))?;
+        let disks = store.status().disks.into_iter();
+        let disks = disks.map(|disk| MemberDisk { path: disk.path, total_bytes: disk.total_bytes });
+        let rack = config.rack.clone();
+        let registration = Registration { store: id, rack, address, disks: disks.collect() };
+        let registered = coordinator.register(registration).await.map_err(refused)?;
+        Ok(Self { coordinator, store, registered })
+    }
+
+    /// The store's two interfaces.
+    pub fn routers(&self) -> Routers {
+        Routers {
+            public: None,
+            internal: Some(hayrick_store::http::data::router(Arc::clone(&self.store))),
+            admin: hayrick_store::http::admin::router(Arc::clone(&self.store)),
+        }
+    }
+
+    /// What the cluster agrees on.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.coordinator.map()
+    }
+
+    /// Leaves the cluster, syncs every volume and saves the indexes.
+    pub async fn close(self) {
+        if let Err(error) = self.registered.leave().await {
+            tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
+        }
+        self.store.close().await;
+    }
+}
+
+impl DirectoryNode {
+    /// Opens the names and makes the volumes that are missing.
+    pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
+        let config = cluster(settings)?;
+        let coordinator = join(config, folder).await?;
+        let (stores, following) = follow(settings, &coordinator);
+        let (path, names) = (folder.directory().join("names"), settings.directory.names.clone());
+        let opened = spawn_blocking(move || {
+            std::fs::create_dir_all(&path).map_err(Failure::file("make folder", &path))?;
+            FjallNames::open(&path, &names).map_err(|error| Failure::failed(error.to_string()))
+        })
+        .await;
+        let names = opened.map_err(|error| Failure::failed(format!("loading died: {error}")))??;
+        let directory = Directory::new(Parts {
+            coordinator,
+            names: Arc::new(names),
+            stores: Arc::new(stores),
+            clock: HybridClock::new(SystemClock, 0),
+            config: settings.directory.clone(),
+        })
+        .await
+        .map_err(|error| Failure::failed(format!("directory: {error}")))?;
+        let stop_background = CancellationToken::new();
+        let background = directory.spawn_background(&stop_background);
+        Ok(Self { directory, background, stop_background, following })
+    }
+
+    /// The directory's two interfaces.
+    pub fn routers(&self) -> Routers {
+        Routers {
+            public: None,
+            internal: Some(hayrick_directory::http::data::router(self.directory.clone())),
+            admin: hayrick_directory::http::admin::router(self.directory.clone()),
+        }
+    }
+
+    /// Ends the background work.
+    pub async fn close(self) {
+        self.stop_background.cancel();
+        self.background.finished().await;
+        self.following.abort();
+    }
+}
+
+impl ProxyNode {
+    /// Starts the image threads; everything else is asked for when it is needed.
+    pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
+        let config = cluster(settings)?;
+        if config.directories.is_empty() {
+            let advice = "name the internal addresses of the directories, as HOST:PORT";
+            return Err(missing("cluster.directories", advice));
+        }
+        let servers = config.directories.iter().map(|address| format!("http://{address}"));
+        let coordinator = join(config, folder).await?;
+        let (stores, following) = follow(settings, &coordinator);
+        let clock = HybridClock::new(SystemClock, 0);
+        let known = Arc::clone(&coordinator) as _;
+        let directory = DirectoryClient::new(servers.collect(), peers(settings), known, clock);
+        let directory = DirectoryHandle::Remote(directory);
+        let proxy = Proxy::start(directory, stores, settings.proxy.clone())
+            .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
+        Ok(Self { coordinator, proxy, following })
+    }
+
+    /// The public door.
+    pub fn routers(&self) -> Routers {
+        Routers {
+            public: Some(hayrick_proxy::router(Arc::clone(&self.proxy))),
+            internal: None,
+            admin: axum::Router::new(),
+        }
+    }
+
+    /// What the cluster agrees on.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.coordinator.map()
+    }
+
+    /// Ends the image threads.
+    pub async fn close(self) {
+        self.proxy.stop().await;
+        self.following.abort();
+    }
+}
+
+fn cluster(settings: &Settings) -> Result<&ClusterConfig, Failure> {
+    settings.cluster.as_ref().ok_or_else(|| {
+        missing("cluster.zookeeper.connect", "a role of its own needs ZooKeeper, as HOST:PORT")
+    })
+}
+
+fn missing(key: &str, advice: &str) -> Failure {
+    Failure::usage(format!("{key} is not set")).hint(advice)
+}
+
+/// Joins the cluster that the data folder is part of, or is part of one from now on.
+async fn join(
+    config: &ClusterConfig,
+    folder: &DataFolder,
+) -> Result<Arc<ZooKeeperCoordinator>, Failure> {
+    let known = folder.cluster();
+    let joined = ZooKeeperCoordinator::open(config.zookeeper.clone(), known).await;
+    let coordinator = joined.map_err(refused)?;
+    folder.set_cluster(coordinator.map().cluster_id)?;
+    Ok(Arc::new(coordinator))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the form that `map_err` takes")]
+fn refused(error: hayrick_directory::CoordinatorError) -> Failure {
+    Failure::failed(format!("cluster: {error}"))
+}
+
+/// The cluster's stores, as they come and go.
+fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool, JoinHandle<()>) {
+    let stores = StorePool::default();
+    let following = stores.clone().follow(coordinator.subscribe(), peers(settings));
+    (stores, tokio::spawn(following))
+}
+
+/// How other servers of the cluster are asked: one token opens all internal listeners.
+fn peers(settings: &Settings) -> Client {
+    let token = settings.internal.token.clone();
+    Client::new(ClientOptions { token, ..ClientOptions::default() })
+}

@@ -1,0 +1,92 @@
+//! What runs in a server process.
+
+mod all;
+mod cluster;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hayrick_directory::{Bucket, ClusterMap, Directory};
+
+use self::all::AllNode;
+pub use self::all::STORE_ID;
+use self::cluster::{DirectoryNode, ProxyNode, StoreNode};
+use super::folder::DataFolder;
+use super::listeners::Routers;
+use super::role::Role;
+use crate::config::Settings;
+use crate::failure::Failure;
+
+/// Everything that is open.
+pub enum Node {
+    /// All roles.
+    All(Box<AllNode>),
+    /// A store of a cluster.
+    Store(StoreNode),
+    /// A directory of a cluster.
+    Directory(Box<DirectoryNode>),
+    /// A proxy of a cluster.
+    Proxy(ProxyNode),
+}
+
+impl Node {
+    /// Opens what the role needs. `internal` is where its internal listener ended up.
+    pub async fn open(
+        role: Role,
+        settings: &Settings,
+        folder: &DataFolder,
+        internal: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
+        match role {
+            Role::All => Ok(Self::All(Box::new(AllNode::open(settings, folder).await?))),
+            Role::Store => Ok(Self::Store(StoreNode::open(settings, folder, internal).await?)),
+            Role::Directory => {
+                Ok(Self::Directory(Box::new(DirectoryNode::open(settings, folder).await?)))
+            }
+            Role::Proxy => Ok(Self::Proxy(ProxyNode::open(settings, folder).await?)),
+        }
+    }
+
+    /// What answers on the listeners that the role has.
+    pub fn routers(&self) -> Routers {
+        match self {
+            Self::All(node) => node.routers(),
+            Self::Store(node) => node.routers(),
+            Self::Directory(node) => node.routers(),
+            Self::Proxy(node) => node.routers(),
+        }
+    }
+
+    /// The directory, if it runs here.
+    pub fn directory(&self) -> Option<&Directory> {
+        match self {
+            Self::All(node) => Some(&node.directory),
+            Self::Directory(node) => Some(&node.directory),
+            Self::Store(_) | Self::Proxy(_) => None,
+        }
+    }
+
+    /// All buckets of the cluster.
+    pub fn buckets(&self) -> Vec<Bucket> {
+        self.map().buckets.values().map(|entry| entry.value.clone()).collect()
+    }
+
+    fn map(&self) -> Arc<ClusterMap> {
+        match self {
+            Self::All(node) => node.directory.map(),
+            Self::Store(node) => node.map(),
+            Self::Directory(node) => node.directory.map(),
+            Self::Proxy(node) => node.map(),
+        }
+    }
+
+    /// Ends all work, syncs every volume and saves the indexes. No request may be running.
+    pub async fn close(self) {
+        match self {
+            Self::All(node) => node.close().await,
+            Self::Store(node) => node.close().await,
+            Self::Directory(node) => node.close().await,
+            Self::Proxy(node) => node.close().await,
+        }
+    }
+}
