@@ -292,8 +292,8 @@ impl Directory {
     }
 
     /// How many needles wait to be deleted.
-    pub fn garbage_len(&self) -> u64 {
-        self.shared.names.garbage_len()
+    pub async fn garbage_len(&self) -> Result<u64, DirectoryError> {
+        Ok(self.shared.names.garbage_len().await?)
     }
 
     /// Has the stores asked and volumes made, unless that was done just now.

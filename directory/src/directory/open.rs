@@ -46,7 +46,7 @@ impl Directory {
     pub async fn new(parts: Parts) -> Result<Self, DirectoryError> {
         let Parts { coordinator, names, stores, clock, config } = parts;
         config.check()?;
-        clock.observe(names.last_version());
+        clock.observe(names.last_version().await?);
         warn_if_ahead(&clock);
         let placement = Arc::new(Placement::default());
         let full = Arc::new(AtomicBool::new(false));
