@@ -57,6 +57,7 @@ pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, o
 pub use error::DirectoryError;
 pub use handle::DirectoryHandle;
 pub use names::fjall::{FjallConfig, FjallNames};
+pub use names::postgres::{PostgresConfig, PostgresNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,

@@ -5,6 +5,7 @@ mod conformance;
 mod cursor;
 pub(crate) mod fjall;
 mod list;
+pub(crate) mod postgres;
 mod removals;
 pub(crate) mod row;
 mod rules;
