@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify};
 
 pub use self::background::Background;
 pub(crate) use self::open::{CLUSTER_MAP, NAMES, sync_folder};
-pub use self::open::{Parts, open_files};
+pub use self::open::{Parts, open_files, open_parts};
 use crate::config::DirectoryConfig;
 use crate::garbage::{self, Reaper};
 use crate::grow::Grower;

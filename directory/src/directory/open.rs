@@ -15,7 +15,7 @@ use crate::keys::KeyAllocator;
 use crate::placement::Placement;
 use crate::{
     Coordinator, DirectoryConfig, DirectoryError, EmbeddedCoordinator, FjallConfig, FjallNames,
-    HybridClock, Names, Stores, SystemClock,
+    HybridClock, Names, PostgresNames, Stores, SystemClock,
 };
 
 /// The cluster map's file in the directory's folder.
@@ -36,7 +36,7 @@ pub struct Parts {
     pub stores: Arc<dyn Stores>,
     /// The clock; it is set above the versions in the name database.
     pub clock: HybridClock,
-    /// The settings; those of an embedded name database are not looked at.
+    /// The settings; those of the name database are not looked at.
     pub config: DirectoryConfig,
 }
 
@@ -75,46 +75,61 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Opens the directory of a cluster in one process, with all its data in the
-    /// folder `path`, or makes one.
+    /// Opens the directory of a cluster in one process, with its data in the folder `path`
+    /// and the name database that the settings name, or makes one.
     pub async fn open_embedded(
         path: &Path,
         stores: Arc<dyn Stores>,
         config: DirectoryConfig,
     ) -> Result<Self, DirectoryError> {
         config.check()?;
-        let (path, names_config) = (path.to_owned(), config.names.clone());
-        let opened = tokio::task::spawn_blocking(move || open_files(&path, &names_config)).await;
-        let (coordinator, names) =
-            opened.unwrap_or_else(|error| Err(DirectoryError::Setup(error.to_string())))?;
-        let (coordinator, names) = (Arc::new(coordinator), Arc::new(names));
+        let (coordinator, names) = open_parts(path, &config).await?;
+        let coordinator = Arc::new(coordinator);
         let clock = HybridClock::new(SystemClock, 0);
         Self::new(Parts { coordinator, names, stores, clock, config }).await
     }
 }
 
-/// Opens what a cluster in one process keeps in the folder `path`, or makes it: for who
-/// must know the cluster before there are stores. Waits for the disk.
+/// Opens the cluster map in the folder `path` and the name database that the settings name,
+/// or makes them: for who must know the cluster before there are stores.
+pub async fn open_parts(
+    path: &Path,
+    config: &DirectoryConfig,
+) -> Result<(EmbeddedCoordinator, Arc<dyn Names>), DirectoryError> {
+    let path = path.to_owned();
+    let Some(postgres) = &config.postgres else {
+        let names_config = config.names.clone();
+        let (coordinator, names) =
+            off_the_runtime(move || open_files(&path, &names_config)).await?;
+        return Ok((coordinator, Arc::new(names)));
+    };
+    let coordinator = off_the_runtime(move || {
+        let map = open_map(&path)?;
+        sync_folders(&path)?;
+        Ok(map)
+    });
+    let coordinator = coordinator.await?;
+    let map = coordinator.map();
+    let names = PostgresNames::open(postgres, map.cluster_id, !map.volumes.is_empty()).await?;
+    Ok((coordinator, Arc::new(names)))
+}
+
+async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DirectoryError> + Send + 'static,
+) -> Result<T, DirectoryError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(DirectoryError::Setup(error.to_string())))
+}
+
+/// Opens what a cluster in one process keeps in the folder `path`, or makes it. Waits for
+/// the disk.
 pub fn open_files(
     path: &Path,
     names_config: &FjallConfig,
 ) -> Result<(EmbeddedCoordinator, FjallNames), DirectoryError> {
-    let setup = |error: io::Error| {
-        DirectoryError::Setup(format!("directory folder {}: {error}", path.display()))
-    };
-    // Only the owner may look in: the access keys and all names are there.
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(setup)?;
-    let (map, names) = (path.join(CLUSTER_MAP), path.join(NAMES));
-    let has_names = names.try_exists().map_err(setup)?;
-    if has_names && !map.try_exists().map_err(setup)? {
-        // A new map would begin a new cluster, whose volume ids are taken already.
-        return Err(DirectoryError::Setup(format!(
-            "{} is missing though there are names beside it: put it back from a backup, or \
-             make it again with `hayrick names rebuild`",
-            map.display()
-        )));
-    }
-    let coordinator = EmbeddedCoordinator::open(map)?;
+    let coordinator = open_map(path)?;
+    let names = path.join(NAMES);
+    let has_names = names.try_exists().map_err(|error| setup(path, &error))?;
     if !has_names && !coordinator.map().volumes.is_empty() {
         // A new, empty one would answer 404 for everything that was ever stored.
         return Err(DirectoryError::Setup(format!(
@@ -124,9 +139,34 @@ pub fn open_files(
         )));
     }
     let opened = (coordinator, FjallNames::open(&names, names_config)?);
-    // What is synced in a folder is lost if the folder itself is.
-    sync_folder(path).and_then(|()| sync_folder(&path.join(".."))).map_err(setup)?;
+    sync_folders(path)?;
     Ok(opened)
+}
+
+fn open_map(path: &Path) -> Result<EmbeddedCoordinator, DirectoryError> {
+    let setup = |error: io::Error| setup(path, &error);
+    // Only the owner may look in: the access keys and all names are there.
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(setup)?;
+    let (map, names) = (path.join(CLUSTER_MAP), path.join(NAMES));
+    if names.try_exists().map_err(setup)? && !map.try_exists().map_err(setup)? {
+        // A new map would begin a new cluster, whose volume ids are taken already.
+        return Err(DirectoryError::Setup(format!(
+            "{} is missing though there are names beside it: put it back from a backup, or \
+             make it again with `hayrick names rebuild`",
+            map.display()
+        )));
+    }
+    Ok(EmbeddedCoordinator::open(map)?)
+}
+
+/// What is synced in a folder is lost if the folder itself is.
+fn sync_folders(path: &Path) -> Result<(), DirectoryError> {
+    let synced = sync_folder(path).and_then(|()| sync_folder(&path.join("..")));
+    synced.map_err(|error| setup(path, &error))
+}
+
+fn setup(path: &Path, error: &io::Error) -> DirectoryError {
+    DirectoryError::Setup(format!("directory folder {}: {error}", path.display()))
 }
 
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {

@@ -144,7 +144,7 @@ impl<'a, B: Base> Group<'a, B> {
             let removal = Arc::new(remove.of(current));
             let version = removal.version;
             let needles = current.needle_ids().collect();
-            let leaving = self.unqueued(needles, remove.due_ms, Some(removal))?;
+            let leaving = self.unqueued(needles, remove.due_ms, Some(&removal))?;
             self.queue(&leaving);
             self.removals.note(&key, version);
             self.effects.rows.insert(key, None);
@@ -180,11 +180,11 @@ impl<'a, B: Base> Group<'a, B> {
         &self,
         needles: Vec<NeedleId>,
         due_ms: u64,
-        removal: Option<Arc<Removal>>,
+        removal: Option<&Arc<Removal>>,
     ) -> Result<Vec<Garbage>, NamesError> {
         let mut fresh = Vec::new();
         for id in needles {
-            let entry = Garbage { id, due_ms, removal: removal.clone() };
+            let entry = Garbage { id, due_ms, removal: removal.cloned() };
             if !self.is_queued(&keys::garbage(&entry))? {
                 fresh.push(entry);
             }

@@ -56,7 +56,9 @@ impl Connections {
         loop {
             let error = match self.attempt(change, doubted.as_ref(), &attempts).await {
                 Ok(answer) => return Ok(answer),
-                Err(Stop::Fault(Fault::Final(error))) => return Err(in_doubt(error, &doubted)),
+                Err(Stop::Fault(Fault::Final(error))) => {
+                    return Err(in_doubt(error, doubted.as_ref()));
+                }
                 Err(Stop::Fault(Fault::Passing(error))) => error,
                 Err(Stop::InDoubt(answer, reason)) => {
                     doubted = Some(answer);
@@ -66,7 +68,7 @@ impl Connections {
             metrics::counter!("hayrick_names_retries_total").increment(1);
             tracing::debug!(%error, in_doubt = doubted.is_some(), "change of names not made");
             if !attempts.pause().await {
-                return Err(in_doubt(error, &doubted));
+                return Err(in_doubt(error, doubted.as_ref()));
             }
         }
     }
@@ -115,7 +117,7 @@ impl Connections {
 }
 
 /// The error of an attempt, unless one before it may have been made.
-fn in_doubt<T>(error: NamesError, doubted: &Option<T>) -> NamesError {
+fn in_doubt<T>(error: NamesError, doubted: Option<&T>) -> NamesError {
     match (doubted, error) {
         (None, error) | (Some(_), error @ NamesError::InDoubt(_)) => error,
         (Some(_), error) => NamesError::InDoubt(error.to_string()),

@@ -114,7 +114,7 @@ pub(super) struct Lease(Option<Object>);
 impl Lease {
     pub(super) fn client(&mut self) -> Result<&mut ClientWrapper, Fault> {
         // It is there until the lease ends.
-        let object = self.0.as_mut().ok_or_else(|| Fault::Passing(NamesError::Busy))?;
+        let object = self.0.as_mut().ok_or(Fault::Passing(NamesError::Busy))?;
         Ok(&mut **object)
     }
 

@@ -4,6 +4,8 @@ use deadpool_postgres::tokio_postgres::{self, NoTls};
 use futures::future;
 
 use super::*;
+use crate::names::conformance::{put, row};
+use crate::{Condition, DirectoryConfig, open_parts};
 
 async fn execute(url: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
@@ -54,6 +56,21 @@ async fn missing_tables_of_a_cluster_with_volumes_are_not_made() {
     assert!(reason.contains("no tables"), "{reason}");
     open(&url).await;
     PostgresNames::open(&config(&url), Uuid::nil(), true).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_settings_name_the_database_and_the_map_the_cluster() {
+    let server = server();
+    let postgres = Some(config(&server.database()));
+    let settings = DirectoryConfig { postgres, ..DirectoryConfig::default() };
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (_, names) = open_parts(folder.path(), &settings).await.unwrap();
+    names.put(put("a", row(1), Condition::None)).await.unwrap();
+    let (_, again) = open_parts(folder.path(), &settings).await.unwrap();
+    assert_eq!(again.last_version().await, Ok(1));
+    assert!(!folder.path().join("names").exists(), "no embedded database beside it");
+    let refused = open_parts(other.path(), &settings).await.err().unwrap();
+    assert!(refused.to_string().contains("its own database"), "{refused}");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ async fn two() -> (Arc<Postgres>, [Arc<PostgresNames>; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_many_processes_creates() {
     let (_server, names) = two().await;
-    let puts = (1..=64).map(|version| {
-        let names = Arc::clone(&names[version as usize % 2]);
+    let puts = (1..=64).zip(names.iter().cycle()).map(|(version, names)| {
+        let names = Arc::clone(names);
         tokio::spawn(async move { names.put(put("a", row(version), Condition::IfAbsent)).await })
     });
     let mut created = 0;
@@ -52,8 +52,8 @@ async fn no_needle_is_lost_or_still_in_use_when_all_change_the_same_names() {
     const TASKS: u64 = 12;
     const STEPS: u64 = 40;
     let (_server, names) = two().await;
-    let tasks = (0..TASKS).map(|task| {
-        let names = Arc::clone(&names[task as usize % 2]);
+    let tasks = (0..TASKS).zip(names.iter().cycle()).map(|(task, names)| {
+        let names = Arc::clone(names);
         tokio::spawn(async move {
             let mut committed = BTreeSet::new();
             let mut ended = Vec::new();
