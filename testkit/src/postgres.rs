@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::geteuid;
+use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -98,6 +98,26 @@ impl Postgres {
     /// It is not running.
     pub fn kill(&mut self) {
         self.process.take().expect("the server is running").kill_all();
+    }
+
+    /// Stops the server in its tracks: connections stay open, and nothing is answered.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn freeze(&self) {
+        self.running().signal_all(Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn thaw(&self) {
+        self.running().signal_all(Signal::CONT);
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server is running")
     }
 
     /// Takes connections away from whoever has one, as an operator would.

@@ -56,14 +56,28 @@ impl Process {
     pub(crate) fn kill_all(self) {
         // Stopped, it makes no more of them.
         self.signal(Signal::STOP);
-        let pid = self.pid.as_raw_nonzero();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = self.children();
         drop(self);
-        for child in children.expect("the server's processes").split_whitespace() {
-            let child = child.parse().ok().and_then(Pid::from_raw).expect("a process id");
+        for child in children {
             // It may have ended with the server.
             let _ = kill_process(child, Signal::KILL);
         }
+    }
+
+    /// Sends a signal to the server and to the processes that it has made.
+    pub(crate) fn signal_all(&self, signal: Signal) {
+        self.signal(signal);
+        for child in self.children() {
+            let _ = kill_process(child, signal);
+        }
+    }
+
+    fn children(&self) -> Vec<Pid> {
+        let pid = self.pid.as_raw_nonzero();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("the server's processes");
+        let pid = |pid: &str| pid.parse().ok().and_then(Pid::from_raw).expect("a process id");
+        children.split_whitespace().map(pid).collect()
     }
 }
 

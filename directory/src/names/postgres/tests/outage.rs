@@ -108,6 +108,27 @@ async fn while_the_server_is_away_errors_come_in_time_and_it_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_holds_nobody_up_for_good() {
+    let server = Postgres::start();
+    let config = PostgresConfig { timeout_ms: 1_000, ..config(&server.database()) };
+    let names = PostgresNames::open(&config, Uuid::nil(), false).await.unwrap();
+    names.put(put("a", row(1), Condition::None)).await.unwrap();
+    server.freeze();
+    let patience = Duration::from_secs(30);
+    let read = tokio::time::timeout(patience, names.get(&bucket(), &name("a"))).await;
+    assert!(matches!(read, Ok(Err(NamesError::Unavailable(_)))), "{read:?}");
+    let written = names.put(put("a", row(2), Condition::None));
+    let written = tokio::time::timeout(patience, written).await;
+    assert!(matches!(written, Ok(Err(NamesError::Unavailable(_)))), "{written:?}");
+    server.thaw();
+    let began = Instant::now();
+    while names.put(put("a", row(3), Condition::None)).await.is_err() {
+        assert!(began.elapsed() < Duration::from_mins(1), "the server was not found again");
+    }
+    assert_eq!(names.get(&bucket(), &name("a")).await, Ok(Some(row(3))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_an_operator_ends_are_made_again() {
     let server = Postgres::start();
     let names = Arc::new(open(&server.database()).await);
