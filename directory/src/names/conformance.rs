@@ -26,6 +26,7 @@ pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
     a_row_too_large_is_refused(&open().await).await;
     one_of_many_creates(open().await).await;
     listings_agree_with_a_model(&open().await).await;
+    a_page_takes_many_names_between_common_prefixes(&open().await).await;
 }
 
 pub(super) fn bucket() -> BucketName {
@@ -239,6 +240,22 @@ async fn listings_agree_with_a_model(names: &impl Names) {
             );
         }
     }
+}
+
+async fn a_page_takes_many_names_between_common_prefixes(names: &impl Names) {
+    let objects: Vec<_> = (0..50).map(|i| format!("n{i:02}")).collect();
+    for (object, version) in objects.iter().map(String::as_str).chain(["a/1", "z/1"]).zip(1..) {
+        names.put(put(object, row(version), Condition::None)).await.unwrap();
+    }
+    let delimiter = Some("/".to_owned());
+    let query = ListQuery { prefix: String::new(), delimiter, cursor: None, limit: 1_000 };
+    let page = names.list(&bucket(), query).await.unwrap();
+    let listed: Vec<_> = page.objects.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        (listed, page.prefixes),
+        (objects.iter().map(String::as_str).collect(), vec!["a/".to_owned(), "z/".to_owned()])
+    );
+    assert_eq!(page.cursor, None);
 }
 
 type Found = (Vec<(String, u64)>, BTreeSet<String>);

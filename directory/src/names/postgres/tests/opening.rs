@@ -1,7 +1,7 @@
 //! Whose tables they are, and what they look like.
 
-use deadpool_postgres::tokio_postgres::{self, NoTls};
 use futures::future;
+use tokio_postgres::NoTls;
 
 use super::*;
 use crate::names::conformance::{put, row};

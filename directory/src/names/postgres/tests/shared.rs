@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::future;
 use rand::Rng as _;
+use tokio_postgres::NoTls;
 
 use super::*;
 use crate::Condition;
@@ -148,6 +149,25 @@ async fn a_bucket_is_closed_only_while_nothing_gets_in() {
     assert_eq!(refused, Err(NamesError::BucketClosed));
     here.reopen_bucket(&bucket()).await.unwrap();
     there.put(put("a", row(1), Condition::None)).await.unwrap();
+}
+
+/// A put that is under way, written out: the bucket looks empty until it commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_waits_for_the_puts_that_are_under_way() {
+    let server = server();
+    let url = server.database();
+    let names = open(&url).await;
+    let (putting, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let begun = "BEGIN; UPDATE hayrick_slots SET last_version = 1 WHERE slot = 7; \
+        INSERT INTO hayrick_names (bucket, name, content) VALUES ('photos', 'a', '')";
+    putting.batch_execute(begun).await.unwrap();
+    let closing = tokio::spawn(async move { names.close_bucket(&bucket()).await });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    putting.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(closing.await.unwrap(), Err(NamesError::BucketNotEmpty));
+    drop(putting);
+    connection.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
