@@ -171,7 +171,10 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.process = None;
+        if let Some(process) = self.process.take() {
+            // Frozen ones would not notice that the server is gone.
+            process.kill_all();
+        }
         // Its processes end soon after it; what they still write would keep the folder.
         for _ in 0..100 {
             if fs::remove_dir_all(self.data()).is_ok() {

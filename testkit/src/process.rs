@@ -54,8 +54,8 @@ impl Process {
 impl Process {
     /// Kills the server and the processes that it has made.
     pub(crate) fn kill_all(self) {
-        // Stopped, it makes no more of them.
-        self.signal(Signal::STOP);
+        // Stopped, it makes no more of them. It may have ended already.
+        let _ = kill_process(self.pid, Signal::STOP);
         let children = self.children();
         drop(self);
         for child in children {
@@ -75,9 +75,8 @@ impl Process {
     fn children(&self) -> Vec<Pid> {
         let pid = self.pid.as_raw_nonzero();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let children = children.expect("the server's processes");
-        let pid = |pid: &str| pid.parse().ok().and_then(Pid::from_raw).expect("a process id");
-        children.split_whitespace().map(pid).collect()
+        let pid = |pid: &str| pid.parse().ok().and_then(Pid::from_raw);
+        children.unwrap_or_default().split_whitespace().filter_map(pid).collect()
     }
 }
 
