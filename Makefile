@@ -52,13 +52,26 @@ tools:
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes gcc libc6-dev; \
 	}
 
-# The tests of the cluster map start ZooKeeper servers of their own. These packages bring
-# only the program: no service that would start by itself.
+# Tests start ZooKeeper and PostgreSQL servers of their own, so no service must start by
+# itself. ZooKeeper's packages bring none. PostgreSQL's would, but for a setting that is there
+# while they are installed; where PostgreSQL runs already, nothing changes.
+CREATE_CLUSTER := /etc/postgresql-common/createcluster.d/hayrick-tests.conf
+
 test-tools:
 	@command -v java >/dev/null && test -e /usr/share/java/zookeeper.jar && test -e /usr/share/java/slf4j-simple.jar || { \
 		echo "installing ZooKeeper"; \
 		command -v apt-get >/dev/null || { echo "no ZooKeeper, and no apt-get to install it with: install it and a Java runtime"; exit 1; }; \
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes --no-install-recommends libzookeeper-java libslf4j-java default-jre-headless; \
+	}
+	@test -x /usr/lib/postgresql/15/bin/initdb || { \
+		echo "installing PostgreSQL 15"; \
+		command -v apt-get >/dev/null || { echo "no PostgreSQL 15, and no apt-get to install it with: install it in /usr/lib/postgresql/15"; exit 1; }; \
+		as_root=$$( [ "$$(id -u)" = 0 ] || echo sudo ); \
+		$$as_root apt-get install --yes --no-install-recommends postgresql-common && \
+		$$as_root mkdir -p $(dir $(CREATE_CLUSTER)) && \
+		echo "create_main_cluster = false" | $$as_root tee $(CREATE_CLUSTER) >/dev/null && \
+		$$as_root apt-get install --yes --no-install-recommends postgresql-15; \
+		status=$$?; $$as_root rm -f $(CREATE_CLUSTER); exit $$status; \
 	}
 
 # Disks that fail, log and fill up. Without them, those tests say that they were skipped.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DirectoryError, FjallConfig};
+use crate::{DirectoryError, FjallConfig, NamesError, PostgresConfig};
 
 /// How a directory is set up. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,10 @@ pub struct DirectoryConfig {
     pub garbage: GarbageConfig,
     /// The embedded name database.
     pub names: FjallConfig,
+    /// A name database that many directories share, in place of the embedded one.
+    /// Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<PostgresConfig>,
 }
 
 /// When new volumes are made.
@@ -62,6 +66,7 @@ impl Default for DirectoryConfig {
             growth: GrowthConfig::default(),
             garbage: GarbageConfig::default(),
             names: FjallConfig::default(),
+            postgres: None,
         }
     }
 }
@@ -112,10 +117,14 @@ impl DirectoryConfig {
             (self.names.queue_bytes >= 8 << 20, "names.queue_bytes must be at least 8388608"),
             (self.names.max_reads >= 1, "names.max_reads must be at least 1"),
         ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, rule)) => Err(DirectoryError::Setup(rule.to_owned())),
-            None => Ok(()),
+        if let Some((_, rule)) = rules.into_iter().find(|(holds, _)| !holds) {
+            return Err(DirectoryError::Setup(rule.to_owned()));
         }
+        let postgres = self.postgres.as_ref().map_or(Ok(()), PostgresConfig::check);
+        postgres.map_err(|error| match error {
+            NamesError::Setup(rule) => DirectoryError::Setup(rule),
+            error => error.into(),
+        })
     }
 }
 
@@ -129,5 +138,8 @@ mod tests {
         let garbage = GarbageConfig { max_backoff_ms: 1, ..GarbageConfig::default() };
         let error = DirectoryConfig { garbage, ..DirectoryConfig::default() }.check().unwrap_err();
         assert!(error.to_string().contains("garbage.max_backoff_ms"), "{error}");
+        let postgres = Some(PostgresConfig::new("host=h sslmode=require"));
+        let error = DirectoryConfig { postgres, ..DirectoryConfig::default() }.check().unwrap_err();
+        assert!(error.to_string().starts_with("postgres.url"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, Notify};
 
 pub use self::background::Background;
 pub(crate) use self::open::{CLUSTER_MAP, NAMES, sync_folder};
-pub use self::open::{Parts, open_files};
+pub use self::open::{Parts, open_files, open_names, open_parts};
 use crate::config::DirectoryConfig;
 use crate::garbage::{self, Reaper};
 use crate::grow::Grower;
@@ -292,8 +292,8 @@ impl Directory {
     }
 
     /// How many needles wait to be deleted.
-    pub fn garbage_len(&self) -> u64 {
-        self.shared.names.garbage_len()
+    pub async fn garbage_len(&self) -> Result<u64, DirectoryError> {
+        Ok(self.shared.names.garbage_len().await?)
     }
 
     /// Has the stores asked and volumes made, unless that was done just now.

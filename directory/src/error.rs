@@ -102,7 +102,10 @@ impl From<NamesError> for DirectoryError {
             error @ (NamesError::Corrupt(_) | NamesError::NewerFormat { .. }) => {
                 Self::Corrupt(error.to_string())
             }
-            error @ NamesError::Locked => Self::Setup(error.to_string()),
+            error @ (NamesError::Unavailable(_) | NamesError::InDoubt(_)) => {
+                Self::Unavailable(error.to_string())
+            }
+            error @ (NamesError::Locked | NamesError::Setup(_)) => Self::Setup(error.to_string()),
             error @ NamesError::Io(_) => Self::Io(error.to_string()),
         }
     }

@@ -57,7 +57,6 @@ impl Reaper {
 
     /// One batch of one volume.
     pub(crate) async fn step(&mut self) -> Step {
-        metrics::gauge!("hayrick_garbage_needles").set(to_f64(self.names.garbage_len()));
         match self.try_step().await {
             Ok(step) => step,
             Err(error) => {
@@ -70,6 +69,9 @@ impl Reaper {
     async fn try_step(&mut self) -> Result<Step, NamesError> {
         let now_ms = self.clock.now_ms();
         if self.round.is_empty() {
+            // Once a round: on a shared database, counting is no small matter.
+            let queued = self.names.garbage_len().await?;
+            metrics::gauge!("hayrick_garbage_needles").set(to_f64(queued));
             let due = self.names.due_volumes(now_ms).await?;
             self.round = due.into_iter().filter(|volume| !self.backoff.waits(volume)).collect();
         }

@@ -4,7 +4,7 @@
 //!                      Directory
 //!          assign  ___/    |    \___  commit, lookup, remove, list
 //!                 /        |        \
-//!     placement, keys    reaper     Names ........ fjall
+//!     placement, keys    reaper     Names ........ fjall, or PostgreSQL
 //!              |    \     |    \___/
 //!            grower  Coordinator ................. one file, or ZooKeeper
 //!                 \_____ Stores ................. the caller's
@@ -18,7 +18,7 @@
 //!
 //! Names, volumes and what the cluster agrees on sit behind the traits [`Names`],
 //! [`Stores`] and [`Coordinator`]. The engines here keep them in one process, but for
-//! [`zookeeper`], which lets many agree.
+//! [`zookeeper`] and [`PostgresNames`], which many processes share.
 
 #![forbid(unsafe_code)]
 
@@ -53,10 +53,13 @@ pub use coordinator::{
     Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, KeeperInfo, KnownStore,
     MapChanges, Member, MemberDisk, Versioned, Volume, VolumeState, zookeeper,
 };
-pub use directory::{Assignment, Background, BatchAssignment, Directory, Parts, open_files};
+pub use directory::{
+    Assignment, Background, BatchAssignment, Directory, Parts, open_files, open_names, open_parts,
+};
 pub use error::DirectoryError;
 pub use handle::DirectoryHandle;
 pub use names::fjall::{FjallConfig, FjallNames};
+pub use names::postgres::{PostgresConfig, PostgresNames};
 pub use names::{
     Answer, Committed, Condition, Discard, Garbage, ListPage, ListQuery, MAX_LIST_LIMIT,
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,

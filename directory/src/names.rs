@@ -5,8 +5,10 @@ mod conformance;
 mod cursor;
 pub(crate) mod fjall;
 mod list;
+pub(crate) mod postgres;
 mod removals;
 pub(crate) mod row;
+mod rules;
 
 use std::sync::Arc;
 
@@ -175,7 +177,8 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, NamesError>>;
 ///
 /// Changes are durable when their future is done, and each is atomic with what it
 /// queues for deletion. A change whose future is dropped may be made or not. An error
-/// other than [`NamesError::Failed`] means that nothing was changed.
+/// other than [`NamesError::Failed`] and [`NamesError::InDoubt`] means that nothing was
+/// changed.
 pub trait Names: Send + Sync + 'static {
     /// The row of a name.
     fn get(&self, bucket: &BucketName, name: &ObjectName) -> Answer<'_, Option<Row>>;
@@ -203,7 +206,7 @@ pub trait Names: Send + Sync + 'static {
     fn settle(&self, done: Vec<Garbage>) -> Answer<'_, ()>;
 
     /// How many needles are queued, due or not.
-    fn garbage_len(&self) -> u64;
+    fn garbage_len(&self) -> Answer<'_, u64>;
 
     /// Refuses puts into the bucket from now on, if it is empty.
     fn close_bucket(&self, bucket: &BucketName) -> Answer<'_, ()>;
@@ -212,7 +215,7 @@ pub trait Names: Send + Sync + 'static {
     fn reopen_bucket(&self, bucket: &BucketName) -> Answer<'_, ()>;
 
     /// The highest version ever put or removed here.
-    fn last_version(&self) -> u64;
+    fn last_version(&self) -> Answer<'_, u64>;
 }
 
 /// Why the name database did not do what it was asked.
@@ -256,6 +259,14 @@ pub enum NamesError {
     /// Until then the database answers reads and refuses changes.
     #[error("the name database refuses changes after a failed write, until a restart")]
     Failed,
+    /// The database cannot be reached, or does not answer in time. It is tried again with
+    /// the next change or read.
+    #[error("the name database is not available: {0}")]
+    Unavailable(String),
+    /// The connection broke while the change was being made, and what came of it could not
+    /// be found out: it was made or not.
+    #[error("it is unknown whether the name database made the change: {0}")]
+    InDoubt(String),
     /// What was read is not what was written.
     #[error("the name database is damaged: {0}")]
     Corrupt(String),
@@ -270,7 +281,10 @@ pub enum NamesError {
     /// Another process has the database open.
     #[error("the name database is in use by another process")]
     Locked,
-    /// Reading failed.
+    /// The database cannot be used as it is configured or laid out.
+    #[error("name database: {0}")]
+    Setup(String),
+    /// Reading failed, or the database refused what it never should.
     #[error("name database: {0}")]
     Io(String),
 }

@@ -96,7 +96,7 @@ async fn work(folder: &Path) {
     let volume = VolumeId::new(1).unwrap();
     let queued = names.due_in(volume, u64::MAX, usize::MAX).await.unwrap();
     let highest = queued.iter().map(|garbage| garbage.id.key.get()).max().unwrap_or(0);
-    let start = names.last_version().max(highest) + 1;
+    let start = names.last_version().await.unwrap().max(highest) + 1;
     let mut tasks = Vec::new();
     for task in 0..TASKS {
         let names = Arc::clone(&names);
@@ -204,7 +204,7 @@ impl Ledger {
     async fn check(&self, names: &FjallNames) {
         let volume = VolumeId::new(1).unwrap();
         let queued = names.due_in(volume, u64::MAX, usize::MAX).await.unwrap();
-        assert_eq!(queued.len() as u64, names.garbage_len());
+        assert_eq!(queued.len() as u64, names.garbage_len().await.unwrap());
         let queued: HashSet<u64> = queued.iter().map(|garbage| garbage.id.key.get()).collect();
         let mut present = BTreeMap::new();
         for (name, &(version, is_put)) in &self.names {
@@ -213,7 +213,10 @@ impl Ledger {
             let found = row.as_ref().map_or(u64::MAX, |row| row.version);
             assert!(found >= version, "{name} fell back from {version} to {found}");
             if is_put && row.is_none() {
-                assert!(names.last_version() > version, "{name} of {version} is lost");
+                assert!(
+                    names.last_version().await.unwrap() > version,
+                    "{name} of {version} is lost"
+                );
                 assert!(queued.contains(&version), "{name} of {version} is gone, not removed");
             }
             present.insert(name.clone(), found);

@@ -150,7 +150,7 @@ impl Cluster {
     async fn reap(&self) {
         let stop = CancellationToken::new();
         let background = self.directory.spawn_background(&stop);
-        while self.directory.garbage_len() > 0 {
+        while self.directory.garbage_len().await.unwrap() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         stop.cancel();

@@ -5,6 +5,9 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::expect_used, reason = "only tests use it, and they fail by panicking")]
 
+mod postgres;
+mod process;
 mod zookeeper;
 
+pub use postgres::Postgres;
 pub use zookeeper::{Ensemble, ZooKeeper};

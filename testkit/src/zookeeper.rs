@@ -1,16 +1,18 @@
 //! ZooKeeper servers that live as long as a test.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tempfile::TempDir;
+
+use crate::process::Process;
 
 /// What a JVM takes on a machine under load.
 const START_PATIENCE: Duration = Duration::from_mins(1);
@@ -18,10 +20,6 @@ const CLASS_PATH: &str = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-si
 const INSTALL: &str = "ZooKeeper is not installed, and these tests need a real one. Run `make test`, \
     which installs it, or: apt-get install --no-install-recommends libzookeeper-java libslf4j-java \
     default-jre-headless";
-/// Ends the server when its own standard input ends: with the test process, however that
-/// dies. In that case nobody else removes the data.
-const KEEPER: &str = r#""$@" </dev/null >"$0/log" 2>&1 & echo $!; read -r _; kill -9 $!
-(sleep 2; kill -0 $PPID 2>/dev/null || rm -rf "$0") >/dev/null 2>&1 &"#;
 
 /// One server on a free port of 127.0.0.1, with its data in a temporary folder. Dropping
 /// it, and the end of the test process, kill it.
@@ -30,13 +28,6 @@ pub struct ZooKeeper {
     folder: PathBuf,
     process: Option<Process>,
     _temporary: Option<TempDir>,
-}
-
-struct Process {
-    pid: Pid,
-    keeper: Child,
-    /// Its end is the signal to kill the server.
-    life: Option<ChildStdin>,
 }
 
 impl ZooKeeper {
@@ -112,30 +103,25 @@ impl ZooKeeper {
     }
 
     fn signal(&self, signal: Signal) {
-        let process = self.process.as_ref().expect("the server is running");
-        kill_process(process.pid, signal).expect("a signal to the server");
+        self.process.as_ref().expect("the server is running").signal(signal);
     }
 
     fn spawn(&mut self) {
-        let mut keeper = Command::new("sh")
-            .arg("-c")
-            .arg(KEEPER)
-            .arg(&self.folder)
-            .args(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
-            .arg(CLASS_PATH)
-            .args(["-Dzookeeper.forceSync=no", "-Dzookeeper.preAllocSize=1024"])
-            .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-            .arg(self.folder.join("zoo.cfg"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a shell");
-        let life = keeper.stdin.take();
-        let mut pid = String::new();
-        let output = keeper.stdout.take().expect("the shell's output");
-        BufReader::new(output).read_line(&mut pid).expect("the server's process id");
-        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
-        self.process = Some(Process { pid, keeper, life });
+        let config = self.folder.join("zoo.cfg");
+        let command = [
+            "java",
+            "-Xmx128m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            CLASS_PATH,
+            "-Dzookeeper.forceSync=no",
+            "-Dzookeeper.preAllocSize=1024",
+            "-Dzookeeper.electionPortBindRetry=1",
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        ];
+        let command = command.map(OsStr::new).into_iter().chain([config.as_os_str()]);
+        self.process = Some(Process::spawn(&self.folder.join("log"), command));
     }
 
     fn wait(&self) {
@@ -159,14 +145,6 @@ impl ZooKeeper {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         answer.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.life.take());
-        // The shell ends once the server is gone, so its port is free on return.
-        let _ = self.keeper.wait();
     }
 }
 

@@ -68,7 +68,7 @@ async fn an_object_is_put_looked_up_replaced_and_removed() {
     assert_eq!(bench.lookup("cats/tom.jpg").await.unwrap().needles[0].id, first);
     let (second, replaced) = bench.put("cats/tom.jpg").await.unwrap();
     assert!(matches!(replaced, Committed::Replaced(row) if row.needles[0].id == first));
-    assert_eq!(bench.directory.garbage_len(), 1);
+    assert_eq!(bench.directory.garbage_len().await.unwrap(), 1);
     let query = ListQuery { prefix: String::new(), delimiter: None, cursor: None, limit: 10 };
     let page = bench.directory.list(&bench.bucket.name, query).await.unwrap();
     assert_eq!(page.objects.len(), 1);
@@ -89,18 +89,18 @@ async fn the_background_drains_the_queue_also_after_a_restart() {
     for _ in 0..20 {
         bench.put("same").await.unwrap();
     }
-    assert_eq!(bench.directory.garbage_len(), 19);
+    assert_eq!(bench.directory.garbage_len().await.unwrap(), 19);
     let bench = bench.reopen().await;
-    assert_eq!(bench.directory.garbage_len(), 19);
+    assert_eq!(bench.directory.garbage_len().await.unwrap(), 19);
     let stop = CancellationToken::new();
     let background = bench.directory.spawn_background(&stop);
     for _ in 0..500 {
-        if bench.directory.garbage_len() == 0 {
+        if bench.directory.garbage_len().await.unwrap() == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(bench.directory.garbage_len(), 0);
+    assert_eq!(bench.directory.garbage_len().await.unwrap(), 0);
     assert_eq!(bench.stores.with("a", |store| store.deleted.len()), 19);
     stop.cancel();
     background.finished().await;
@@ -114,7 +114,7 @@ async fn a_removal_does_not_wait_for_a_store_that_is_down() {
     let name = "x".parse().unwrap();
     bench.directory.remove(&bench.bucket.name, &name, Condition::None).await.unwrap().unwrap();
     assert_eq!(bench.stores.with("a", |store| store.deleted.len()), 1);
-    assert_eq!(bench.directory.garbage_len(), 1);
+    assert_eq!(bench.directory.garbage_len().await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +175,7 @@ async fn a_discard_after_a_commit_does_no_harm() {
     let stray = bench.directory.assign(&bench.bucket, 1).await.unwrap().id;
     let (bucket, name) = (&bench.bucket.name, "x".parse().unwrap());
     bench.directory.discard(bucket, &name, Vec::new(), vec![id, stray]).await.unwrap();
-    assert_eq!(bench.directory.garbage_len(), 1);
+    assert_eq!(bench.directory.garbage_len().await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

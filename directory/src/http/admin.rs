@@ -124,16 +124,16 @@ pub fn router(directory: Directory) -> Router {
         .with_state(directory)
 }
 
-async fn status(State(directory): State<Directory>) -> Json<DirectoryStatus> {
+async fn status(State(directory): State<Directory>) -> Result<Json<DirectoryStatus>, ApiError> {
     let map = directory.map();
-    Json(DirectoryStatus {
+    Ok(Json(DirectoryStatus {
         cluster_id: map.cluster_id,
         stores: directory.stores(),
         volumes: map.volumes.len(),
         writable_volumes: writable_volumes(&map),
         buckets: map.buckets.len(),
-        garbage_needles: directory.garbage_len(),
-    })
+        garbage_needles: directory.garbage_len().await.map_err(api_error)?,
+    }))
 }
 
 fn writable_volumes(map: &ClusterMap) -> usize {

@@ -12,20 +12,21 @@ use super::{
 use crate::{BucketName, ObjectName};
 
 /// Runs all of them, each on an empty database.
-pub(super) async fn run<N: Names>(open: impl Fn() -> N) {
-    a_row_is_set_replaced_and_removed(&open()).await;
-    conditions_are_checked(&open()).await;
-    an_older_version_never_replaces_a_newer(&open()).await;
-    what_a_removal_leaves_tells_of_it(&open()).await;
-    a_put_from_before_a_removal_takes_a_higher_version(&open()).await;
-    a_put_may_be_repeated(&open()).await;
-    a_kept_needle_is_not_queued(&open()).await;
-    discarding_spares_what_is_in_use(&open()).await;
-    garbage_is_due_in_order_and_settled(&open()).await;
-    a_closed_bucket_takes_no_puts(&open()).await;
-    a_row_too_large_is_refused(&open()).await;
-    one_of_many_creates(open()).await;
-    listings_agree_with_a_model(&open()).await;
+pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
+    a_row_is_set_replaced_and_removed(&open().await).await;
+    conditions_are_checked(&open().await).await;
+    an_older_version_never_replaces_a_newer(&open().await).await;
+    what_a_removal_leaves_tells_of_it(&open().await).await;
+    a_put_from_before_a_removal_takes_a_higher_version(&open().await).await;
+    a_put_may_be_repeated(&open().await).await;
+    a_kept_needle_is_not_queued(&open().await).await;
+    discarding_spares_what_is_in_use(&open().await).await;
+    garbage_is_due_in_order_and_settled(&open().await).await;
+    a_closed_bucket_takes_no_puts(&open().await).await;
+    a_row_too_large_is_refused(&open().await).await;
+    one_of_many_creates(open().await).await;
+    listings_agree_with_a_model(&open().await).await;
+    a_page_takes_many_names_between_common_prefixes(&open().await).await;
 }
 
 pub(super) fn bucket() -> BucketName {
@@ -57,7 +58,7 @@ pub(super) fn remove(object: &str, version: u64, condition: Condition) -> Remove
 /// The keys queued in volume 1, due or not.
 pub(super) async fn queued(names: &impl Names) -> Vec<u64> {
     let due = names.due_in(VolumeId::new(1).unwrap(), u64::MAX, 1_000).await.unwrap();
-    assert_eq!(names.garbage_len(), due.len() as u64);
+    assert_eq!(names.garbage_len().await.unwrap(), due.len() as u64);
     due.iter().map(|garbage| garbage.id.key.get()).collect()
 }
 
@@ -75,7 +76,7 @@ async fn a_row_is_set_replaced_and_removed(names: &impl Names) {
     assert_eq!(names.remove(remove("a", 4, Condition::None)).await.unwrap(), None);
     assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), None);
     assert_eq!(queued(names).await, [1, 2]);
-    assert_eq!(names.last_version(), 3);
+    assert_eq!(names.last_version().await.unwrap(), 3);
 }
 
 async fn conditions_are_checked(names: &impl Names) {
@@ -174,7 +175,7 @@ async fn garbage_is_due_in_order_and_settled(names: &impl Names) {
     names.settle(due.clone()).await.unwrap();
     names.settle(due).await.unwrap();
     assert_eq!(names.due_in(volume, 99, 9).await.unwrap().len(), 1);
-    assert_eq!(names.garbage_len(), 3);
+    assert_eq!(names.garbage_len().await.unwrap(), 3);
 }
 
 async fn a_closed_bucket_takes_no_puts(names: &impl Names) {
@@ -239,6 +240,22 @@ async fn listings_agree_with_a_model(names: &impl Names) {
             );
         }
     }
+}
+
+async fn a_page_takes_many_names_between_common_prefixes(names: &impl Names) {
+    let objects: Vec<_> = (0..50).map(|i| format!("n{i:02}")).collect();
+    for (object, version) in objects.iter().map(String::as_str).chain(["a/1", "z/1"]).zip(1..) {
+        names.put(put(object, row(version), Condition::None)).await.unwrap();
+    }
+    let delimiter = Some("/".to_owned());
+    let query = ListQuery { prefix: String::new(), delimiter, cursor: None, limit: 1_000 };
+    let page = names.list(&bucket(), query).await.unwrap();
+    let listed: Vec<_> = page.objects.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        (listed, page.prefixes),
+        (objects.iter().map(String::as_str).collect(), vec!["a/".to_owned(), "z/".to_owned()])
+    );
+    assert_eq!(page.cursor, None);
 }
 
 type Found = (Vec<(String, u64)>, BTreeSet<String>);

@@ -25,70 +25,96 @@ pub(super) trait Scan {
 
 /// Collects one page.
 pub(super) fn list(names: &impl Scan, query: &ListQuery) -> Result<ListPage, NamesError> {
-    if !(1..=MAX_LIST_LIMIT).contains(&query.limit) {
-        return Err(NamesError::BadQuery("the limit must be from 1 to 1000"));
-    }
-    if query.delimiter.as_ref().is_some_and(String::is_empty) {
-        return Err(NamesError::BadQuery("the delimiter must not be empty"));
-    }
-    let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
-    let resume = cursor.as_ref().map(Cursor::start).unwrap_or_default();
-    let mut from = resume.max(query.prefix.as_bytes().to_vec());
-    let to = successor(query.prefix.as_bytes());
-    let mut page = PageBuilder::new(query);
+    let mut listing = Listing::new(query)?;
     // Each round lists up to the next common prefix and then seeks past it, however
     // many names it covers.
-    while to.as_ref().is_none_or(|to| from < *to) {
-        match page.fill(names.scan(&from, to.as_deref()))? {
-            Round::SkipTo(next) => from = next,
-            Round::Done => break,
+    while let Some((from, to)) = listing.range() {
+        if !fill(&mut listing, names.scan(&from, to.as_deref()))? {
+            break;
         }
     }
-    Ok(page.page)
+    Ok(listing.finish())
 }
 
-enum Round {
-    /// A common prefix was met; go on here.
-    SkipTo(Vec<u8>),
-    /// The page is full or the names are at an end.
-    Done,
+/// Whether there is another range to scan.
+fn fill<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+    listing: &mut Listing<'_>,
+    entries: impl Iterator<Item = Result<(N, V), NamesError>>,
+) -> Result<bool, NamesError> {
+    for entry in entries {
+        let (name, value) = entry?;
+        match listing.push(name.as_ref(), value.as_ref())? {
+            Step::Next => {}
+            Step::Seek => return Ok(true),
+            Step::Full => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
-struct PageBuilder<'a> {
+/// What to do after an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Push the next one.
+    Next,
+    /// Go on with the [range](Listing::range) as it is now: a common prefix is skipped.
+    Seek,
+    /// The page is full.
+    Full,
+}
+
+/// A page on its way: it says which entries it needs, and is given them in order.
+pub(super) struct Listing<'a> {
     query: &'a ListQuery,
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
     page: ListPage,
     bytes: usize,
     last: Option<Cursor>,
 }
 
-impl<'a> PageBuilder<'a> {
-    fn new(query: &'a ListQuery) -> Self {
-        Self { query, page: ListPage::default(), bytes: 0, last: None }
+impl<'a> Listing<'a> {
+    pub(super) fn new(query: &'a ListQuery) -> Result<Self, NamesError> {
+        if !(1..=MAX_LIST_LIMIT).contains(&query.limit) {
+            return Err(NamesError::BadQuery("the limit must be from 1 to 1000"));
+        }
+        if query.delimiter.as_ref().is_some_and(String::is_empty) {
+            return Err(NamesError::BadQuery("the delimiter must not be empty"));
+        }
+        let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
+        let resume = cursor.as_ref().map(Cursor::start).unwrap_or_default();
+        let from = resume.max(query.prefix.as_bytes().to_vec());
+        let to = successor(query.prefix.as_bytes());
+        Ok(Self { query, from, to, page: ListPage::default(), bytes: 0, last: None })
     }
 
-    fn fill<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &mut self,
-        entries: impl Iterator<Item = Result<(N, V), NamesError>>,
-    ) -> Result<Round, NamesError> {
-        for entry in entries {
-            let (name, value) = entry?;
-            if self.is_full() {
-                self.page.cursor = self.last.as_ref().map(Cursor::encode);
-                return Ok(Round::Done);
-            }
-            let name = decode_name(name.as_ref())?;
-            if let Some(prefix) = common_prefix(self.query, name.as_str()) {
-                let cursor = Cursor::Prefix(prefix.to_owned());
-                let next = cursor.start();
-                self.page.prefixes.push(prefix.to_owned());
-                self.last = Some(cursor);
-                return Ok(Round::SkipTo(next));
-            }
-            self.bytes += value.as_ref().len();
-            self.last = Some(Cursor::Name(name.as_str().to_owned()));
-            self.page.objects.push((name, row::decode(value.as_ref())?));
+    /// The names that come next: `from <= name`, and `name < to` if given. `None` at the end.
+    pub(super) fn range(&self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let from = self.last.as_ref().map_or_else(|| self.from.clone(), Cursor::start);
+        let is_open = self.to.as_ref().is_none_or(|to| from < *to);
+        is_open.then(|| (from, self.to.clone()))
+    }
+
+    /// Takes the next entry of the range.
+    pub(super) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<Step, NamesError> {
+        if self.is_full() {
+            self.page.cursor = self.last.as_ref().map(Cursor::encode);
+            return Ok(Step::Full);
         }
-        Ok(Round::Done)
+        let name = decode_name(name)?;
+        if let Some(prefix) = common_prefix(self.query, name.as_str()) {
+            self.page.prefixes.push(prefix.to_owned());
+            self.last = Some(Cursor::Prefix(prefix.to_owned()));
+            return Ok(Step::Seek);
+        }
+        self.bytes += value.len();
+        self.last = Some(Cursor::Name(name.as_str().to_owned()));
+        self.page.objects.push((name, row::decode(value)?));
+        Ok(Step::Next)
+    }
+
+    pub(super) fn finish(self) -> ListPage {
+        self.page
     }
 
     fn is_full(&self) -> bool {

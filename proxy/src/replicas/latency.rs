@@ -73,7 +73,7 @@ mod tests {
         let latency = Latency::default();
         (0..10_000).for_each(|_| latency.took(Duration::from_micros(50)));
         assert_eq!(latency.limit(), FLOOR);
-        (0..10_000).for_each(|_| latency.took(Duration::from_secs(60)));
+        (0..10_000).for_each(|_| latency.took(Duration::from_mins(1)));
         assert_eq!(latency.limit(), CEILING);
     }
 }

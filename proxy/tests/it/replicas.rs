@@ -220,7 +220,7 @@ async fn writes_move_to_other_stores_and_leave_nothing_behind() {
         statuses.flat_map(|status| status.volumes).map(|volume| volume.live_needles).sum::<u64>()
     };
     crate::rig::eventually("two copies of each object, and no more", || live() == 2 * 40).await;
-    assert_eq!(cluster.directory.garbage_len(), 0);
+    assert_eq!(cluster.directory.garbage_len().await.unwrap(), 0);
     cluster.shutdown.trigger();
 }
 

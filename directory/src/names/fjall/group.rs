@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::keys;
 use crate::BucketName;
 use crate::names::removals::Removals;
-use crate::names::{Committed, Condition, Discard, Garbage, NamesError, Put, Removal, Remove, Row};
+use crate::names::{Committed, Discard, Garbage, NamesError, Put, Removal, Remove, Row, rules};
 
 /// Who waits for the answer.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, NamesError>>;
@@ -127,30 +127,13 @@ impl<'a, B: Base> Group<'a, B> {
         }
         let key = keys::row(&put.bucket, &put.name);
         let current = self.row(&key)?;
-        if current.as_ref() == Some(&put.row) {
-            return Ok(Committed::Unchanged);
-        }
-        put.condition.check(current.as_ref().map(|row| row.version))?;
-        let Some(current) = current else {
-            let floor = self.removals.floor(&key);
-            if put.row.version <= floor {
-                return Err(NamesError::StaleVersion { current: floor });
-            }
-            self.set(key, put.row, value);
-            return Ok(Committed::Created);
-        };
-        if current.version < put.row.version {
-            let leaving = self.leaving(&ids(&current), &put.row, put.due_ms, None)?;
-            self.queue(&leaving);
-            self.set(key, put.row, value);
-            return Ok(Committed::Replaced(current));
-        }
-        if current.version == put.row.version || put.condition != Condition::None {
-            return Err(NamesError::StaleVersion { current: current.version });
-        }
-        let leaving = self.leaving(&ids(&put.row), &current, put.due_ms, None)?;
+        let effect = rules::put(&put, current, self.removals.floor(&key))?;
+        let leaving = self.unqueued(effect.leaving, put.due_ms, None)?;
         self.queue(&leaving);
-        Ok(Committed::Superseded)
+        if effect.writes_row {
+            self.set(key, put.row, value);
+        }
+        Ok(effect.answer)
     }
 
     fn remove(&mut self, remove: &Remove) -> Result<Option<Row>, NamesError> {
@@ -160,8 +143,8 @@ impl<'a, B: Base> Group<'a, B> {
         if let Some(current) = &current {
             let removal = Arc::new(remove.of(current));
             let version = removal.version;
-            let none = Row::default();
-            let leaving = self.leaving(&ids(current), &none, remove.due_ms, Some(&removal))?;
+            let needles = current.needle_ids().collect();
+            let leaving = self.unqueued(needles, remove.due_ms, Some(&removal))?;
             self.queue(&leaving);
             self.removals.note(&key, version);
             self.effects.rows.insert(key, None);
@@ -173,7 +156,8 @@ impl<'a, B: Base> Group<'a, B> {
     fn discard(&mut self, discard: &Discard) -> Result<Vec<Garbage>, NamesError> {
         let current = self.row(&keys::row(&discard.bucket, &discard.name))?.unwrap_or_default();
         // Whoever discards may not know that its put was made after all.
-        let leaving = self.leaving(&discard.needles, &current, discard.due_ms, None)?;
+        let leaving = rules::leaving(discard.needles.iter().copied(), &current);
+        let leaving = self.unqueued(leaving, discard.due_ms, None)?;
         self.queue(&leaving);
         Ok(leaving)
     }
@@ -190,24 +174,17 @@ impl<'a, B: Base> Group<'a, B> {
         self.effects.rows.insert(key, Some(Written { row, value }));
     }
 
-    /// The needles among `old` that the row `new` does not hold, as they would be queued:
-    /// a change of metadata keeps its needles. Nothing is queued yet, so that a change
-    /// that fails leaves nothing of itself behind.
-    fn leaving(
+    /// The needles as they would be queued, but for those that are already. Nothing is
+    /// queued yet, so that a change that fails leaves nothing of itself behind.
+    fn unqueued(
         &self,
-        old: &[NeedleId],
-        new: &Row,
+        needles: Vec<NeedleId>,
         due_ms: u64,
         removal: Option<&Arc<Removal>>,
     ) -> Result<Vec<Garbage>, NamesError> {
-        let kept: HashSet<NeedleId> = new.needle_ids().collect();
-        let leaving = old.iter().copied().filter(|id| !kept.contains(id));
-        self.unqueued(leaving.map(|id| Garbage { id, due_ms, removal: removal.cloned() }))
-    }
-
-    fn unqueued(&self, garbage: impl Iterator<Item = Garbage>) -> Result<Vec<Garbage>, NamesError> {
         let mut fresh = Vec::new();
-        for entry in garbage {
+        for id in needles {
+            let entry = Garbage { id, due_ms, removal: removal.cloned() };
             if !self.is_queued(&keys::garbage(&entry))? {
                 fresh.push(entry);
             }
@@ -248,8 +225,4 @@ impl<'a, B: Base> Group<'a, B> {
             drop(reply.send(if synced { outcome } else { Err(NamesError::Failed) }));
         }));
     }
-}
-
-fn ids(row: &Row) -> Vec<NeedleId> {
-    row.needle_ids().collect()
 }

@@ -11,7 +11,7 @@ fn open(folder: &tempfile::TempDir) -> FjallNames {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_conforms() {
     let folders = RefCell::new(Vec::new());
-    conformance::run(|| {
+    conformance::run(async || {
         let folder = tempfile::tempdir().unwrap();
         let names = open(&folder);
         folders.borrow_mut().push(folder);
@@ -34,7 +34,7 @@ async fn all_is_there_after_reopening() {
     assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), Some(row(2)));
     assert_eq!(names.get(&bucket(), &name("b")).await.unwrap(), None);
     assert_eq!(queued(&names).await, [1, 3]);
-    assert_eq!(names.last_version(), 4);
+    assert_eq!(names.last_version().await.unwrap(), 4);
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn dropping_lets_the_writer_finish() {
             drop(names.put(put(&format!("{version}"), row(version), Condition::None)));
         }
     }
-    assert_eq!(open(&folder).last_version(), 500);
+    assert_eq!(open(&folder).last_version().await.unwrap(), 500);
 }
 
 #[tokio::test]

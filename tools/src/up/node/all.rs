@@ -1,11 +1,10 @@
 //! Store, directory and proxy, open in this process.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hayrick_directory::{
-    Background, Coordinator as _, Directory, DirectoryHandle, EmbeddedCoordinator, FjallNames,
-    HybridClock, Parts, StoreId, StorePool, SystemClock, open_files,
+    Background, Coordinator as _, Directory, DirectoryHandle, HybridClock, Parts, StoreId,
+    StorePool, SystemClock, open_parts,
 };
 use hayrick_proxy::Proxy;
 use hayrick_store::{Store, StoreHandle};
@@ -31,27 +30,24 @@ pub struct AllNode {
     stop_background: CancellationToken,
 }
 
-/// What must be open before there is a store.
-struct Files {
-    coordinator: EmbeddedCoordinator,
-    names: FjallNames,
-    store: Arc<Store>,
-}
-
 impl AllNode {
     /// Opens the data folder: the cluster map first, as the stores' volumes must be of its
     /// cluster.
     pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
-        let (path, owned) = (folder.directory(), settings.clone());
-        let opened = spawn_blocking(move || open(&path, owned)).await;
-        let Files { coordinator, names, store } =
-            opened.map_err(|error| Failure::failed(format!("loading died: {error}")))??;
+        let (coordinator, names) = open_parts(&folder.directory(), &settings.directory)
+            .await
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let (cluster, options) = (coordinator.map().cluster_id, settings.store.clone());
+        let opened = spawn_blocking(move || Store::open(cluster, options)).await;
+        let store = opened
+            .map_err(|error| Failure::failed(format!("loading died: {error}")))?
+            .map_err(|error| Failure::failed(error.to_string()))?;
         let id: StoreId =
             STORE_ID.parse().map_err(|error| Failure::failed(format!("store id: {error}")))?;
         let stores = StorePool::new([(id, StoreHandle::Local(Arc::clone(&store)))]);
         let directory = Directory::new(Parts {
             coordinator: Arc::new(coordinator),
-            names: Arc::new(names),
+            names,
             stores: Arc::new(stores.clone()),
             clock: HybridClock::new(SystemClock, 0),
             config: settings.directory.clone(),
@@ -84,13 +80,4 @@ impl AllNode {
         drop(self.directory);
         self.store.close().await;
     }
-}
-
-fn open(path: &Path, settings: Settings) -> Result<Files, Failure> {
-    let (coordinator, names) = open_files(path, &settings.directory.names)
-        .map_err(|error| Failure::failed(error.to_string()))?;
-    let cluster = coordinator.map().cluster_id;
-    let store =
-        Store::open(cluster, settings.store).map_err(|error| Failure::failed(error.to_string()))?;
-    Ok(Files { coordinator, names, store })
 }

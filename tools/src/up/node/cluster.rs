@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hayrick_directory::zookeeper::{Registered, Registration, ZooKeeperCoordinator};
 use hayrick_directory::{
     Background, ClusterMap, Coordinator as _, Directory, DirectoryClient, DirectoryHandle,
-    FjallNames, HybridClock, MemberDisk, Parts, StorePool, SystemClock,
+    HybridClock, MemberDisk, Parts, StorePool, SystemClock, open_names,
 };
 use hayrick_proxy::Proxy;
 use hayrick_service::client::{Client, ClientOptions};
@@ -96,16 +96,12 @@ impl DirectoryNode {
         let config = cluster(settings)?;
         let coordinator = join(config, folder).await?;
         let (stores, following) = follow(settings, &coordinator);
-        let (path, names) = (folder.directory().join("names"), settings.directory.names.clone());
-        let opened = spawn_blocking(move || {
-            std::fs::create_dir_all(&path).map_err(Failure::file("make folder", &path))?;
-            FjallNames::open(&path, &names).map_err(|error| Failure::failed(error.to_string()))
-        })
-        .await;
-        let names = opened.map_err(|error| Failure::failed(format!("loading died: {error}")))??;
+        let (path, map) = (folder.directory(), coordinator.map());
+        let names = open_names(&path, &settings.directory, &map).await;
+        let names = names.map_err(|error| Failure::failed(error.to_string()))?;
         let directory = Directory::new(Parts {
             coordinator,
-            names: Arc::new(names),
+            names,
             stores: Arc::new(stores),
             clock: HybridClock::new(SystemClock, 0),
             config: settings.directory.clone(),

@@ -1,0 +1,225 @@
+//! The reads that there are, tried again as long as there is time.
+
+use std::pin::pin;
+
+use deadpool_postgres::ClientWrapper;
+use futures::TryStreamExt as _;
+use hayrick_store::{Key, NeedleId, VolumeId};
+use tokio_postgres::types::ToSql;
+
+use super::changes::{SELECT_ROW, from_sql, to_sql};
+use super::connection::Connections;
+use super::fault::Fault;
+use crate::names::list::{Listing, Step};
+use crate::names::{Garbage, ListPage, ListQuery, MAX_LIST_LIMIT, NamesError, Row, row};
+use crate::{BucketName, ObjectName};
+
+const LIST: &str = "SELECT name, content FROM hayrick_names \
+    WHERE bucket = $1 AND name >= $2 AND name < $3 ORDER BY name LIMIT $4";
+const NEXT_GARBAGE: &str = "SELECT volume, due_ms FROM hayrick_garbage \
+    WHERE volume >= $1 ORDER BY volume, due_ms LIMIT 1";
+const DUE_IN: &str = "SELECT due_ms, needle_key, content FROM hayrick_garbage \
+    WHERE volume = $1 AND due_ms <= $2 ORDER BY due_ms, needle_key LIMIT $3";
+const COUNT_GARBAGE: &str = "SELECT count(*) FROM hayrick_garbage";
+const LAST_VERSION: &str = "SELECT max(last_version) FROM hayrick_slots";
+
+/// Above every name: UTF-8 has no such byte.
+const END: &[u8] = &[0xFF];
+/// Names asked for first after each common prefix, when there is a delimiter: the next one
+/// may have most of them under it.
+const FIRST_NAMES: usize = 8;
+
+/// A read, which may be tried more than once.
+pub(super) trait Read: Sync {
+    type Answer: Send;
+
+    fn run(
+        &self,
+        client: &ClientWrapper,
+    ) -> impl Future<Output = Result<Self::Answer, Fault>> + Send;
+}
+
+impl Connections {
+    /// Reads.
+    pub(super) async fn read<R: Read>(&self, read: &R) -> Result<R::Answer, NamesError> {
+        let mut attempts = self.begin()?;
+        loop {
+            let attempt = async {
+                let mut lease = self.lease(&attempts).await?;
+                let answer = attempts.within(read.run(lease.client()?)).await;
+                if matches!(answer, Ok(_) | Err(Fault::Final(_))) {
+                    lease.give_back();
+                }
+                answer
+            };
+            let error = match attempt.await {
+                Ok(answer) => return Ok(answer),
+                Err(Fault::Final(error)) => return Err(error),
+                Err(Fault::Passing(error)) => error,
+            };
+            tracing::debug!(%error, "names not read");
+            if !attempts.pause().await {
+                return Err(error);
+            }
+        }
+    }
+}
+
+pub(super) struct GetRow {
+    pub(super) bucket: BucketName,
+    pub(super) name: ObjectName,
+}
+
+impl Read for GetRow {
+    type Answer = Option<Row>;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<Option<Row>, Fault> {
+        let select = client.prepare_cached(SELECT_ROW).await?;
+        let (bucket, name) = (self.bucket.as_str().as_bytes(), self.name.as_str().as_bytes());
+        let row = client.query_opt(&select, &[&bucket, &name]).await?;
+        row.map(|row| decode_row(&row)).transpose()
+    }
+}
+
+pub(super) struct ListBucket {
+    pub(super) bucket: BucketName,
+    pub(super) query: ListQuery,
+}
+
+impl Read for ListBucket {
+    type Answer = ListPage;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<ListPage, Fault> {
+        let mut listing = Listing::new(&self.query)?;
+        let has_delimiter = self.query.delimiter.is_some();
+        let first = if has_delimiter { FIRST_NAMES } else { self.query.limit + 1 };
+        let mut names = first;
+        while let Some((from, to)) = listing.range() {
+            let to = to.unwrap_or_else(|| END.to_vec());
+            match self.fill(client, &mut listing, &from, &to, names).await? {
+                Filled::Full | Filled::End => break,
+                Filled::Seek => names = first,
+                Filled::More => names = (4 * names).min(MAX_LIST_LIMIT + 1),
+            }
+        }
+        Ok(listing.finish())
+    }
+}
+
+/// Why a statement's names came to an end.
+enum Filled {
+    Full,
+    Seek,
+    /// There were as many as were asked for.
+    More,
+    /// There were fewer.
+    End,
+}
+
+impl ListBucket {
+    /// Gives the listing the next names, as many as it takes. What it does not take is thrown
+    /// away as it arrives: rows may be large, and are not collected.
+    async fn fill(
+        &self,
+        client: &ClientWrapper,
+        listing: &mut Listing<'_>,
+        from: &[u8],
+        to: &[u8],
+        names: usize,
+    ) -> Result<Filled, Fault> {
+        let select = client.prepare_cached(LIST).await?;
+        let limit = i64::try_from(names).unwrap_or(i64::MAX);
+        let bucket = self.bucket.as_str().as_bytes();
+        let values: [&(dyn ToSql + Sync); 4] = [&bucket, &from, &to, &limit];
+        let mut rows = pin!(client.query_raw(&select, values).await?);
+        let mut count = 0;
+        while let Some(row) = rows.try_next().await? {
+            match listing.push(row.try_get(0)?, row.try_get(1)?)? {
+                Step::Next => count += 1,
+                Step::Seek => return Ok(Filled::Seek),
+                Step::Full => return Ok(Filled::Full),
+            }
+        }
+        Ok(if count == names { Filled::More } else { Filled::End })
+    }
+}
+
+pub(super) struct DueVolumes {
+    pub(super) now_ms: u64,
+}
+
+impl Read for DueVolumes {
+    type Answer = Vec<VolumeId>;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<Vec<VolumeId>, Fault> {
+        let next = client.prepare_cached(NEXT_GARBAGE).await?;
+        let now = to_sql(self.now_ms);
+        let (mut due, mut from) = (Vec::new(), 0_i64);
+        // The first needle of a volume is the one longest due: one seek per volume.
+        while let Some(row) = client.query_opt(&next, &[&from]).await? {
+            let (volume, due_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+            if due_ms <= now {
+                due.push(volume_id(volume)?);
+            }
+            from = volume.saturating_add(1);
+        }
+        Ok(due)
+    }
+}
+
+pub(super) struct DueIn {
+    pub(super) volume: VolumeId,
+    pub(super) now_ms: u64,
+    pub(super) limit: usize,
+}
+
+impl Read for DueIn {
+    type Answer = Vec<Garbage>;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<Vec<Garbage>, Fault> {
+        let select = client.prepare_cached(DUE_IN).await?;
+        let (volume, now) = (i64::from(self.volume.get()), to_sql(self.now_ms));
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        let rows = client.query(&select, &[&volume, &now, &limit]).await?;
+        let mut due = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (cookie, removal) = row::decode_garbage(row.try_get(2)?)?;
+            let key = Key::new(row.try_get::<_, i64>(1)?.cast_unsigned());
+            let id = NeedleId { volume: self.volume, key, cookie };
+            due.push(Garbage { id, due_ms: from_sql(row.try_get(0)?), removal });
+        }
+        Ok(due)
+    }
+}
+
+pub(super) struct CountGarbage;
+
+impl Read for CountGarbage {
+    type Answer = u64;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<u64, Fault> {
+        let count = client.prepare_cached(COUNT_GARBAGE).await?;
+        Ok(from_sql(client.query_one(&count, &[]).await?.try_get(0)?))
+    }
+}
+
+pub(super) struct LastVersion;
+
+impl Read for LastVersion {
+    type Answer = u64;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<u64, Fault> {
+        let highest: Option<i64> = client.query_one(LAST_VERSION, &[]).await?.try_get(0)?;
+        Ok(from_sql(highest.unwrap_or_default()))
+    }
+}
+
+/// The row in the only column.
+pub(super) fn decode_row(found: &tokio_postgres::Row) -> Result<Row, Fault> {
+    Ok(row::decode(found.try_get(0)?)?)
+}
+
+fn volume_id(number: i64) -> Result<VolumeId, NamesError> {
+    let id = u32::try_from(number).ok().and_then(VolumeId::new);
+    id.ok_or_else(|| NamesError::Corrupt(format!("garbage of a volume {number}")))
+}

@@ -1,0 +1,143 @@
+//! The tables: made at the first start, and checked at every other.
+
+use std::fmt::Write as _;
+
+use deadpool_postgres::ClientWrapper;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::connection::Connections;
+use super::fault::Fault;
+use super::reads::Read;
+use crate::names::NamesError;
+
+/// Of these tables. A change of them is a new format.
+const FORMAT: i64 = 1;
+
+/// How many changes of different names are made at once, at most. As the hash of a name
+/// leads to its slot, another number is another format.
+pub(super) const SLOTS: u32 = 4_096;
+
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS hayrick_schema (
+        id BIGINT PRIMARY KEY, format BIGINT NOT NULL, cluster_id TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS hayrick_names (
+        bucket BYTEA NOT NULL, name BYTEA NOT NULL, content BYTEA NOT NULL,
+        PRIMARY KEY (bucket, name));
+    CREATE TABLE IF NOT EXISTS hayrick_garbage (
+        volume BIGINT NOT NULL, due_ms BIGINT NOT NULL, needle_key BIGINT NOT NULL,
+        content BYTEA NOT NULL,
+        PRIMARY KEY (volume, due_ms, needle_key));
+    CREATE TABLE IF NOT EXISTS hayrick_slots (
+        slot BIGINT PRIMARY KEY, last_version BIGINT NOT NULL, removed_version BIGINT NOT NULL);
+    CREATE TABLE IF NOT EXISTS hayrick_closed_buckets (bucket BYTEA PRIMARY KEY);
+";
+const OWNER: &str = "SELECT format, cluster_id FROM hayrick_schema WHERE id = 1";
+
+/// Makes sure that the tables are there, and those of the cluster.
+pub(super) async fn open(
+    connections: &Connections,
+    cluster_id: Uuid,
+    has_volumes: bool,
+) -> Result<(), NamesError> {
+    connections.read(&Open { cluster_id: cluster_id.to_string(), has_volumes }).await
+}
+
+/// Not only a read, but it may be tried again like one.
+struct Open {
+    cluster_id: String,
+    has_volumes: bool,
+}
+
+impl Read for Open {
+    type Answer = ();
+
+    async fn run(&self, client: &ClientWrapper) -> Result<(), Fault> {
+        if let Some(owner) = owner(client).await? {
+            return Ok(self.check(&owner)?);
+        }
+        if self.has_volumes {
+            // New, empty tables would answer 404 for everything that was ever stored.
+            return Err(NamesError::Setup(
+                "there are no tables of Hayrick in this database though the cluster has volumes: \
+                 name the right database, or put it back from a backup"
+                    .to_owned(),
+            )
+            .into());
+        }
+        self.create(client).await?;
+        match owner(client).await? {
+            Some(owner) => Ok(self.check(&owner)?),
+            None => Err(Fault::Passing(NamesError::Unavailable("tables not made".to_owned()))),
+        }
+    }
+}
+
+impl Open {
+    fn check(&self, owner: &Owner) -> Result<(), NamesError> {
+        if owner.format != FORMAT {
+            return Err(NamesError::Setup(format!(
+                "the tables have format {}, this version of Hayrick knows {FORMAT}: use the \
+                 version that made them, or a later one",
+                owner.format
+            )));
+        }
+        if owner.cluster_id != self.cluster_id {
+            return Err(NamesError::Setup(format!(
+                "the tables are those of cluster {}, and this is cluster {}: give each its own \
+                 database",
+                owner.cluster_id, self.cluster_id
+            )));
+        }
+        Ok(())
+    }
+
+    /// Several processes may do this at once: one makes the tables, the others come to wait
+    /// for it, fail, and try again.
+    async fn create(&self, client: &ClientWrapper) -> Result<(), Fault> {
+        let mut script = format!("BEGIN; {TABLES} INSERT INTO hayrick_slots VALUES ");
+        for slot in 0..SLOTS {
+            let comma = if slot == 0 { "" } else { ", " };
+            // Writing to memory does not fail.
+            let _ = write!(script, "{comma}({slot}, 0, 0)");
+        }
+        // Last, so that tables without it are known to be unfinished, wherever a database
+        // does not make tables in a transaction. A cluster's id is a UUID: nothing to escape.
+        let _ = write!(
+            script,
+            " ON CONFLICT (slot) DO NOTHING; \
+             INSERT INTO hayrick_schema (id, format, cluster_id) VALUES (1, {FORMAT}, '{}') \
+             ON CONFLICT (id) DO NOTHING; COMMIT",
+            self.cluster_id
+        );
+        client.batch_execute(&script).await.map_err(|error| {
+            let made_by_another = [
+                SqlState::DUPLICATE_TABLE,
+                SqlState::DUPLICATE_OBJECT,
+                SqlState::UNIQUE_VIOLATION,
+                SqlState::INTERNAL_ERROR, // "tuple concurrently updated"
+            ];
+            match error.code() {
+                Some(state) if made_by_another.contains(state) => {
+                    Fault::Passing(NamesError::Unavailable("tables being made".to_owned()))
+                }
+                _ => error.into(),
+            }
+        })
+    }
+}
+
+struct Owner {
+    format: i64,
+    cluster_id: String,
+}
+
+/// Whose the tables are; `None` where there are none.
+async fn owner(client: &ClientWrapper) -> Result<Option<Owner>, Fault> {
+    match client.query_opt(OWNER, &[]).await {
+        Ok(None) => Ok(None),
+        Ok(Some(row)) => Ok(Some(Owner { format: row.try_get(0)?, cluster_id: row.try_get(1)? })),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
