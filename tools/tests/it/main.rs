@@ -8,6 +8,7 @@ mod admin;
 mod config;
 mod door;
 mod exposure;
+mod golden;
 mod lifecycle;
 mod offline;
 mod recovery;
