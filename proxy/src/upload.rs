@@ -145,12 +145,15 @@ struct Upload<'a> {
     needles: Vec<NeedleRef>,
     /// Perhaps stored on some replica, and of no use.
     abandoned: Vec<NeedleId>,
+    /// The commit may have been made, or may still be.
+    in_doubt: bool,
 }
 
 impl<'a> Upload<'a> {
     fn new(proxy: &'a Proxy, object: &'a NewObject) -> Self {
         let version = proxy.directory.next_version();
-        Self { proxy, version, object, needles: Vec::new(), abandoned: Vec::new() }
+        let (needles, abandoned) = (Vec::new(), Vec::new());
+        Self { proxy, version, object, needles, abandoned, in_doubt: false }
     }
 
     async fn store_whole_and_commit(
@@ -269,7 +272,10 @@ impl<'a> Upload<'a> {
                     return Ok(Stored { row, created: false });
                 }
                 Err(DirectoryError::StaleVersion { .. }) => self.raise_version(&mut row).await?,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    self.in_doubt = matches!(error, DirectoryError::Unavailable(_));
+                    return Err(error.into());
+                }
             }
         }
         Err(DirectoryError::Busy.into())
@@ -293,7 +299,13 @@ impl<'a> Upload<'a> {
 
     /// Deletes what the name does not hold.
     async fn discard(mut self, committed: bool) {
-        if committed {
+        if self.in_doubt {
+            // The directory may have the commit still before it. If its needles were deleted
+            // by then, the name would lose what it held before and get nothing for it.
+            let (bucket, name) = (&self.object.bucket.name, &self.object.name);
+            tracing::warn!(%bucket, %name, needles = self.needles.len(), "kept, as it is not known whether the name holds them");
+        }
+        if committed || self.in_doubt {
             self.needles.clear();
         }
         let stored = self.needles.iter().map(|needle| needle.id).collect();

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
 use hayrick_directory::{
     Access, Coordinator as _, Directory, DirectoryClient, DirectoryConfig, DirectoryHandle,
     EmbeddedCoordinator, FjallNames, HybridClock, Parts, StoreId, StorePool, SystemClock,
@@ -29,6 +34,7 @@ struct Cluster {
     stores: BTreeMap<StoreId, Arc<Store>>,
     pool: StorePool,
     directory: Directory,
+    late: Late,
     url: String,
     http: Client,
     /// Ends the stores' listeners.
@@ -78,7 +84,9 @@ impl Cluster {
         let bucket = "photos".parse().unwrap();
         directory.create_bucket(bucket, Access::Public, Access::Public, copies).await.unwrap();
         let options = ProxyConfig::default().check().unwrap();
+        let late = Late::default();
         let routes = hayrick_directory::http::data::router(directory.clone());
+        let routes = routes.layer(from_fn_with_state(late.clone(), commit_late));
         // The first of two directories does not answer.
         let servers = vec![nobody(), listen(routes, &Shutdown::new()).await];
         let clock = HybridClock::new(SystemClock, 0);
@@ -87,7 +95,7 @@ impl Cluster {
         let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
         let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
         let http = Client::new(ClientOptions::default());
-        Self { dir, stores, pool, directory, url, http, shutdown }
+        Self { dir, stores, pool, directory, late, url, http, shutdown }
     }
 
     async fn put(&self, name: &str, body: Vec<u8>) -> Result<NeedleId, String> {
@@ -110,6 +118,22 @@ impl Cluster {
         let file = OpenOptions::new().write(true).open(self.dir.path().join(name)).unwrap();
         file.write_all_at(b"rotten", offset).unwrap();
     }
+}
+
+/// Whether commits are answered before they are made.
+type Late = Arc<AtomicBool>;
+
+/// A directory that hangs: the proxy has long been told that nobody answers when the commit is
+/// made after all.
+async fn commit_late(State(late): State<Late>, request: Request, next: Next) -> Response {
+    if !late.load(Ordering::Relaxed) || request.uri().path() != "/directory/commit" {
+        return next.run(request).await;
+    }
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(next.run(request).await.status().is_success());
+    });
+    StatusCode::GATEWAY_TIMEOUT.into_response()
 }
 
 async fn listen(router: Router, shutdown: &Shutdown) -> String {
@@ -206,7 +230,7 @@ async fn writes_move_to_other_stores_and_leave_nothing_behind() {
         match cluster.put(&format!("after{stored}"), bytes(1_000)).await {
             Ok(_) => stored += 1,
             // Until the directory has found out, which other tests measure.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
     for number in 0..20 {
@@ -234,7 +258,7 @@ async fn a_directory_far_away_answers_like_one_that_is_near() {
         call.header(HeaderName::from_static(header), value).send()
     };
     let status = |answer: Result<_, ClientError>| match answer {
-        Ok::<axum::response::Response, _>(answer) => answer.status().as_u16(),
+        Ok::<Response, _>(answer) => answer.status().as_u16(),
         Err(error) => error.status().unwrap().as_u16(),
     };
     assert_eq!(status(put("a", "if-none-match", "*").await), 201);
@@ -259,4 +283,18 @@ async fn a_directory_far_away_answers_like_one_that_is_near() {
         statuses.flat_map(|status| status.volumes).map(|volume| volume.live_needles).sum::<u64>()
     };
     crate::rig::eventually("one needle left", || live() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_made_late_finds_its_needles() {
+    let cluster = Cluster::new(1, 1).await;
+    cluster.put("a", bytes(100)).await.unwrap();
+    cluster.late.store(true, Ordering::Relaxed);
+    let refused = cluster.put("a", bytes(200)).await.unwrap_err();
+    assert!(refused.contains("503"), "{refused}");
+    assert_eq!(cluster.get("a").await.unwrap(), bytes(100));
+    let committed = async || cluster.get("a").await.unwrap() == bytes(200);
+    while !committed().await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `.hayrick/volume.json`, the first | which volume it is |
 //! | `BUCKET/NAME`, for a chunk `BUCKET/NAME.part-INDEX` | a needle's data |
-//! | `.hayrick/needles/KEY` | the same, of a needle whose name is no safe path, or that has none |
-//! | `.hayrick/tombstones/KEY` | nothing: the key is deleted |
+//! | `.hayrick/needles/VOLUME-KEY` | the same, of a needle whose name is no safe path, or that has none |
+//! | `.hayrick/tombstones/VOLUME-KEY` | nothing: the key is deleted |
 //! | `.hayrick/end.json`, the last | how many there were, so that a cut tar is found out |
 //!
 //! Before each needle and tombstone stand PAX records `HAYRICK.*` with all that it says of
@@ -16,7 +16,7 @@ pub mod export;
 pub mod import;
 
 use hayrick_store::format::needle::{Kind, NeedleHeader};
-use hayrick_store::{Chunk, Cookie, Key, Meta};
+use hayrick_store::{Chunk, Cookie, Key, Meta, VolumeId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tar::PaxExtensions;
@@ -32,7 +32,7 @@ const MAX_COMPONENT_BYTES: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct About {
     format: u32,
-    volume: hayrick_store::VolumeId,
+    volume: VolumeId,
     cluster: uuid::Uuid,
 }
 
@@ -126,10 +126,11 @@ impl Told {
         serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
     }
 
-    /// Where it stands in the tar: nowhere but below the folder it is unpacked in.
-    fn path(&self) -> String {
+    /// Where it stands in the tar: nowhere but below the folder it is unpacked in. Tars of
+    /// several volumes may be unpacked in one.
+    fn path(&self, volume: VolumeId) -> String {
         if self.kind == What::Tombstone {
-            return format!(".hayrick/tombstones/{}", self.key);
+            return format!(".hayrick/tombstones/{volume}-{}", self.key);
         }
         let part = self.chunk.map_or(String::new(), |part| format!(".part-{:06}", part.index));
         let path = format!("{}/{}{part}", self.bucket, self.name);
@@ -139,17 +140,21 @@ impl Told {
                 && !component.chars().any(|c| c.is_control() || c == '\\')
         };
         let is_named = !self.bucket.contains('/') && !self.name.is_empty();
-        if is_named && path.split('/').all(is_safe) {
-            path
-        } else {
-            format!(".hayrick/needles/{}", self.key)
-        }
+        if is_named && path.split('/').all(is_safe) { path } else { self.path_by_key(volume) }
+    }
+
+    fn path_by_key(&self, volume: VolumeId) -> String {
+        format!(".hayrick/needles/{volume}-{}", self.key)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn volume() -> VolumeId {
+        VolumeId::new(3).unwrap()
+    }
 
     fn told(bucket: &str, name: &str) -> Told {
         Told {
@@ -168,9 +173,9 @@ mod tests {
 
     #[test]
     fn no_name_leads_out_of_the_folder() {
-        assert_eq!(told("photos", "a/käse.jpg").path(), "photos/a/käse.jpg");
+        assert_eq!(told("photos", "a/käse.jpg").path(volume()), "photos/a/käse.jpg");
         let part = Part { index: 2, count: 3, object_size: 0 };
-        assert_eq!(Told { chunk: Some(part), ..told("b", "x") }.path(), "b/x.part-000002");
+        assert_eq!(Told { chunk: Some(part), ..told("b", "x") }.path(volume()), "b/x.part-000002");
         let long = "x".repeat(256);
         for (bucket, name) in [
             ("b", "../x"),
@@ -189,7 +194,11 @@ mod tests {
             ("a/b", "x"),
             (".hayrick", "volume.json"),
         ] {
-            assert_eq!(told(bucket, name).path(), ".hayrick/needles/7", "{bucket}/{name}");
+            assert_eq!(
+                told(bucket, name).path(volume()),
+                ".hayrick/needles/3-7",
+                "{bucket}/{name}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hayrick_store::VolumeId;
 use hayrick_store::format::needle::Kind;
 use hayrick_store::storage::is_device_error;
 use hayrick_store::volume::digest::{Totals, content};
@@ -140,16 +141,23 @@ impl<W: Write> Writer<W> {
         } else {
             self.end.tombstones += 1;
         }
-        self.member(&told, &data, header.appended_ns / 1_000_000_000).map_err(unwritten)
+        let id = volume.superblock().volume;
+        self.member(id, &told, &data, header.appended_ns / 1_000_000_000).map_err(unwritten)
     }
 
-    fn member(&mut self, told: &Told, data: &[u8], modified_s: u64) -> io::Result<()> {
-        let path = told.path();
+    fn member(
+        &mut self,
+        volume: VolumeId,
+        told: &Told,
+        data: &[u8],
+        modified_s: u64,
+    ) -> io::Result<()> {
+        let path = told.path(volume);
         let mut records = told.records()?;
         let mut header = header(data.len(), modified_s);
         if header.set_path(&path).is_err() || !path.is_ascii() {
             // Readers that know no PAX see the key in place of the name.
-            header.set_path(format!(".hayrick/needles/{}", told.key))?;
+            header.set_path(told.path_by_key(volume))?;
             records.push(("path".to_owned(), path));
         }
         header.set_cksum();
