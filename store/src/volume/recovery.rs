@@ -164,6 +164,9 @@ impl Recovery<'_> {
         for Checked { offset, header, .. } in batch.drain(..) {
             if complete {
                 self.found.aborts.append(&mut self.doubtful);
+                // An abort takes back whatever was last put under its key, so there must be
+                // none where that counts. It takes the place of the doubtful one anyway.
+                self.found.aborts.retain(|(key, _)| *key != header.key);
                 self.apply(offset, &header)?;
             } else {
                 self.doubtful.push((header.key, header.cookie));

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::format::NeedleOffset;
+use crate::format::checksum::Trailer;
+use crate::format::needle::{BatchPlace, Kind, NeedleHeader};
 use crate::format::superblock::Superblock;
 
 #[test]
@@ -177,34 +179,39 @@ fn a_newer_version_is_refused_and_not_taken_for_rot() {
     assert_eq!(disk.bytes(&files::volume(id())).unwrap(), bytes);
 }
 
-#[test]
-fn a_record_that_seems_to_lie_within_another_never_comes_and_goes() {
-    use crate::format::checksum::Trailer;
-    use crate::format::needle::{BatchPlace, Kind, NeedleHeader};
-    let (disk, volume) = new_volume();
-    put(&volume, &[1]).unwrap();
-    let superblock = volume.shared.live.read().superblock.clone();
-    drop(volume);
-    // The header of a large record, and within its reach the tombstone of another key.
+/// Appends the header of a record without a body to the volume file, as nobody but the volume
+/// itself could.
+fn forge(disk: &MemoryDisk, change: impl FnOnce(&mut NeedleHeader)) {
     let name = files::volume(id());
     let mut bytes = disk.bytes(&name).unwrap();
-    for (kind, key, data_size) in [(Kind::Data, 5, 300), (Kind::Tombstone, 1, 0)] {
-        let offset = NeedleOffset::from_bytes(bytes.len() as u64).unwrap();
-        let header = NeedleHeader {
-            kind,
-            key: Key::new(key),
-            cookie: cookie(key),
-            data_size,
-            meta_size: 0,
-            body_crc: crc32fast::hash(Trailer::of(&[], &[]).as_bytes()),
-            appended_ns: 1,
-            synced_end: offset,
-            batch: BatchPlace::ALONE,
-        };
-        bytes.extend_from_slice(&header.to_bytes(superblock.salt(), offset));
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-    }
+    let salt = Superblock::from_bytes(&bytes).unwrap().salt();
+    let offset = NeedleOffset::from_bytes(bytes.len() as u64).unwrap();
+    let trailer = Trailer::of(&[], &[]);
+    let mut header = NeedleHeader {
+        kind: Kind::Data,
+        key: Key::new(5),
+        cookie: cookie(5),
+        data_size: 0,
+        meta_size: 0,
+        body_crc: crc32fast::hash(trailer.as_bytes()),
+        appended_ns: 1,
+        synced_end: offset,
+        batch: BatchPlace::ALONE,
+    };
+    change(&mut header);
+    bytes.extend_from_slice(&header.to_bytes(salt, offset));
+    bytes.extend_from_slice(trailer.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
     disk.put(&name, bytes);
+}
+
+#[test]
+fn a_record_that_seems_to_lie_within_another_never_comes_and_goes() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1]).unwrap();
+    drop(volume);
+    forge(&disk, |header| header.data_size = 300);
+    forge(&disk, |header| (header.kind, header.key) = (Kind::Tombstone, Key::new(1)));
     let volume = open(&disk);
     assert_has(&volume, 1);
     put(&volume, &[2, 3]).unwrap();
@@ -215,6 +222,29 @@ fn a_record_that_seems_to_lie_within_another_never_comes_and_goes() {
     for key in [1, 2, 3] {
         assert_has(&volume, key);
     }
+}
+
+#[test]
+fn half_a_batch_takes_nothing_with_it_that_came_later_under_its_key() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1]).unwrap();
+    drop(volume);
+    // Neither says that the other was synced.
+    let unproven = NeedleOffset::from_bytes(SUPERBLOCK_BYTES as u64).unwrap();
+    forge(&disk, |header| {
+        (header.batch, header.cookie) = (BatchPlace { index: 0, len: 2 }, cookie(6));
+        header.synced_end = unproven;
+    });
+    forge(&disk, |header| (header.appended_ns, header.synced_end) = (2, unproven));
+    let volume = open(&disk);
+    put(&volume, &[2]).unwrap();
+    let before = volume.stats().totals;
+    let found = |volume: &Volume| volume.open_needle(Key::new(5), cookie(5)).map(drop);
+    found(&volume).unwrap();
+    drop(volume);
+    let volume = open(&disk);
+    assert_eq!(volume.stats().totals, before);
+    found(&volume).unwrap();
 }
 
 #[test]
