@@ -17,7 +17,7 @@
 //! | 32 | 8 | appended | nanoseconds since 1970, rising within the volume |
 //! | 40 | 4 | synced end | how far the volume was durable when this was written, in blocks of 8 bytes |
 //! | 44 | 2 | batch index | place of this needle in its batch |
-//! | 46 | 2 | batch length | needles in the batch, 1 for a lone one |
+//! | 46 | 2 | batch length | needles in the batch, 1 for a lone one and for whatever has no data |
 //! | 48 | 4 | header checksum | CRC32 of bytes 0 to 47, begun with the file's [`Salt`] and this offset |
 //!
 //! Padding is zero bytes up to the next boundary of 8. Nothing in a record is ever
@@ -193,6 +193,9 @@ impl NeedleHeader {
         if self.batch.index >= self.batch.len || self.batch.len > MAX_BATCH_LEN {
             return Err(FormatError::Field { what: "needle batch" });
         }
+        if self.kind != Kind::Data && self.batch != BatchPlace::ALONE {
+            return Err(FormatError::Field { what: "needle batch" });
+        }
         Ok(self)
     }
 }
@@ -308,6 +311,25 @@ mod tests {
                 NeedleHeader::from_bytes(&resealed(bad), salt(), OFFSET).is_err(),
                 "field at {at}"
             );
+        }
+    }
+
+    #[test]
+    fn only_needles_are_in_batches() {
+        for kind in [Kind::Tombstone, Kind::Abort] {
+            let alone = NeedleHeader {
+                kind,
+                data_size: 0,
+                meta_size: 0,
+                batch: BatchPlace::ALONE,
+                ..sample()
+            };
+            let batched = NeedleHeader { batch: sample().batch, ..alone };
+            let read = |header: NeedleHeader| {
+                NeedleHeader::from_bytes(&header.to_bytes(salt(), OFFSET), salt(), OFFSET)
+            };
+            assert_eq!(read(alone), Ok(alone));
+            assert_eq!(read(batched), Err(FormatError::Field { what: "needle batch" }));
         }
     }
 

@@ -56,8 +56,9 @@ struct Recovery<'a> {
     unproven: VecDeque<Found>,
     /// Records to be taken back if anything that counts follows them; else they are cut off.
     doubtful: Vec<(Key, Cookie)>,
-    /// Damaged needles in whose place others were put, in case that is taken back.
-    replaced: HashMap<Key, Entry>,
+    /// Damaged needles in whose place others were put, in case that is taken back; the last
+    /// one comes back first.
+    replaced: HashMap<Key, Vec<Entry>>,
 }
 
 /// A record with a whole header, and whether its body is whole too.
@@ -193,7 +194,7 @@ impl Recovery<'_> {
             Kind::Data => {
                 self.found.totals.add(record_bytes, content(header));
                 if let Some(old) = before {
-                    self.replaced.insert(header.key, old);
+                    self.replaced.entry(header.key).or_default().push(old);
                 }
                 Entry::of_record(offset, record_bytes)
             }
@@ -209,7 +210,7 @@ impl Recovery<'_> {
 
     /// Puts the index back to what it said of `key` before the record that never happened.
     fn take_back(&mut self, key: Key) -> io::Result<()> {
-        let Some(old) = self.replaced.remove(&key) else {
+        let Some(old) = self.replaced.get_mut(&key).and_then(Vec::pop) else {
             self.found.index.forget(key);
             return Ok(());
         };

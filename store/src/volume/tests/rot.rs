@@ -248,6 +248,32 @@ fn half_a_batch_takes_nothing_with_it_that_came_later_under_its_key() {
 }
 
 #[test]
+fn two_halves_of_batches_under_one_key_are_both_taken_back() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1]).unwrap();
+    drop(volume);
+    let unproven = NeedleOffset::from_bytes(SUPERBLOCK_BYTES as u64).unwrap();
+    forge(&disk, |header| header.synced_end = unproven);
+    for appended_ns in [2, 3] {
+        forge(&disk, |header| {
+            (header.batch, header.cookie) = (BatchPlace { index: 0, len: 2 }, cookie(6));
+            (header.appended_ns, header.synced_end) = (appended_ns, unproven);
+        });
+    }
+    forge(&disk, |header| {
+        (header.key, header.appended_ns, header.synced_end) = (Key::new(7), 4, unproven);
+    });
+    let volume = open(&disk);
+    put(&volume, &[2]).unwrap();
+    let before = volume.stats().totals;
+    volume.open_needle(Key::new(5), cookie(5)).map(drop).unwrap();
+    drop(volume);
+    let volume = open(&disk);
+    assert_eq!(volume.stats().totals, before);
+    volume.open_needle(Key::new(5), cookie(5)).map(drop).unwrap();
+}
+
+#[test]
 fn damage_across_the_end_of_the_index_is_named_on_both_sides() {
     let (disk, volume) = new_volume();
     for key in 1..=5 {
