@@ -29,6 +29,7 @@ mod client;
 mod clock;
 mod config;
 mod coordinator;
+pub mod copy;
 mod directory;
 mod error;
 mod garbage;

@@ -10,6 +10,7 @@ mod door;
 mod exposure;
 mod golden;
 mod lifecycle;
+mod names;
 mod offline;
 mod recovery;
 mod rig;
