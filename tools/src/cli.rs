@@ -9,6 +9,7 @@ use crate::admin::key::KeyCommand;
 use crate::admin::scrub::ScrubCommand;
 use crate::admin::status::StatusArgs;
 use crate::admin::volume::VolumeCommand;
+use crate::cluster::ClusterCommand;
 use crate::config::Address;
 use crate::door::get::GetArgs;
 use crate::door::ls::LsArgs;
@@ -65,6 +66,9 @@ pub enum Command {
     Directory(UpArgs),
     /// Run a proxy of a cluster: the public door
     Proxy(UpArgs),
+    /// Run and look at a whole cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Show how a running server is
     Status(StatusArgs),
     /// Look after volumes

@@ -1,6 +1,7 @@
 //! The hayrick command: runs the servers and looks after them.
 //!
 //! - [`up`]: all roles in one process;
+//! - `cluster`: a whole cluster, to try it out and to look at;
 //! - `admin`: commands that a running server's admin listener answers;
 //! - `door`: commands that go through the public door, as any client does;
 //! - `offline`: commands on volume files and data directories that no server has open;
@@ -14,6 +15,7 @@
 
 mod admin;
 pub mod cli;
+mod cluster;
 pub mod config;
 mod config_command;
 mod damage;
@@ -94,6 +96,7 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Status(args) => admin::status::run(&args, output).await,
         Command::Volume(command) => admin::volume::run(command, output).await,
         Command::Scrub(command) => admin::scrub::run(command, output).await,
+        Command::Cluster(command) => cluster::run(command, output).await,
         Command::Disk(command) => offline::disk::run(command, output).await,
         Command::Names(command) => offline::names::run(command, output).await,
         Command::Bucket(command) => admin::bucket::run(command, output).await,

@@ -8,6 +8,7 @@
     reason = "a test may fail by panic and say what it did"
 )]
 
+mod dev;
 mod process;
 
 use std::time::Duration;
