@@ -15,3 +15,4 @@ mod offline;
 mod recovery;
 mod rig;
 mod scrub;
+mod units;
