@@ -9,6 +9,7 @@
 )]
 
 mod dev;
+mod operator;
 mod process;
 
 use std::time::Duration;
