@@ -148,16 +148,18 @@ struct Write {
 }
 
 impl Write {
-    /// The edits that set an entry, and those that remove one.
-    fn split(&self) -> (Vec<(&[u8], &[u8])>, Vec<&[u8]>) {
-        let (mut set, mut gone) = (Vec::new(), Vec::new());
+    fn split(&self) -> Columns<'_> {
+        let mut columns = Columns::default();
         for Edit { key, value } in &self.edits {
             match value {
-                Some(value) => set.push((key.as_slice(), value.as_slice())),
-                None => gone.push(key.as_slice()),
+                Some(value) => {
+                    columns.set.push(key);
+                    columns.values.push(value);
+                }
+                None => columns.gone.push(key),
             }
         }
-        (set, gone)
+        columns
     }
 }
 
@@ -165,25 +167,23 @@ impl Change for Write {
     type Answer = ();
 
     async fn apply(&self, transaction: &Transaction<'_>, _: Option<&()>) -> Made {
-        let (set, gone) = self.split();
-        let keys_set: Vec<&[u8]> = set.iter().map(|(key, _)| *key).collect();
-        let values: Vec<&[u8]> = set.iter().map(|(_, value)| *value).collect();
+        let Columns { set, values, gone } = self.split();
         match self.table {
             Table::Rows => {
-                let (buckets, names) = row_columns(&keys_set)?;
+                let (buckets, names) = row_columns(&set)?;
                 transaction.execute(WRITE_ROWS, &[&buckets, &names, &values]).await?;
                 let (buckets, names) = row_columns(&gone)?;
                 transaction.execute(DELETE_ROWS, &[&buckets, &names]).await?;
             }
             Table::Garbage => {
-                let [volumes, due, needles] = garbage_columns(&keys_set)?;
+                let [volumes, due, needles] = garbage_columns(&set)?;
                 let columns: [&(dyn ToSql + Sync); 4] = [&volumes, &due, &needles, &values];
                 transaction.execute(WRITE_GARBAGE, &columns).await?;
                 let [volumes, due, needles] = garbage_columns(&gone)?;
                 transaction.execute(UNQUEUE, &[&volumes, &due, &needles]).await?;
             }
             Table::ClosedBuckets => {
-                transaction.execute(WRITE_CLOSED, &[&keys_set]).await?;
+                transaction.execute(WRITE_CLOSED, &[&set]).await?;
                 transaction.execute(DELETE_CLOSED, &[&gone]).await?;
             }
         }
@@ -192,8 +192,18 @@ impl Change for Write {
 }
 
 type Made = Result<Outcome<()>, Fault>;
+type Bytes<'a> = Vec<&'a [u8]>;
 
-fn row_columns<'a>(keys: &[&'a [u8]]) -> Result<(Vec<&'a [u8]>, Vec<&'a [u8]>), NamesError> {
+/// What statements take: keys and values of entries to set, and keys of those to remove.
+#[derive(Default)]
+struct Columns<'a> {
+    set: Bytes<'a>,
+    values: Bytes<'a>,
+    gone: Bytes<'a>,
+}
+
+/// Buckets and names.
+fn row_columns<'a>(keys: &[&'a [u8]]) -> Result<(Bytes<'a>, Bytes<'a>), NamesError> {
     keys.iter().map(|key| keys::parse_row(key)).collect()
 }
 
