@@ -13,6 +13,7 @@
 //! | `/known/<store>` | durable | [`KnownRecord`]: the rack a store was last seen in | with each registration, in one step |
 //! | `/stores/<rack>/<store>` | ephemeral | [`MemberRecord`]: addresses, disks, boot id | never; made and removed |
 //! | `/keeper/leader` | ephemeral | [`LeaderRecord`]: who leads | never; made and removed |
+//! | `/orders/<order>` | durable | [`Order`](crate::Order): what an operator told the keeper | never; made and removed |
 //!
 //! Each value is JSON in an envelope, `{"format":1,"stamp":"..","value":{..}}`. The stamp
 //! is drawn for each change: a process that lost its connection in the middle of one knows
@@ -30,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::coordinator::MemberDisk;
-use crate::{BucketName, CoordinatorError, Rack, StoreId};
+use crate::{BucketName, CoordinatorError, OrderId, Rack, StoreId};
 
 const FORMAT: u32 = 1;
 
@@ -44,6 +45,8 @@ pub(super) const BUCKETS: &str = "/buckets";
 pub(super) const KNOWN: &str = "/known";
 pub(super) const STORES: &str = "/stores";
 pub(super) const LEADER: &str = "/keeper/leader";
+/// Made with the first order: clusters were begun before there were any.
+pub(super) const ORDERS: &str = "/orders";
 /// The folders that are made with a cluster, parents first.
 pub(super) const FOLDERS: [&str; 7] =
     ["/ids", "/ids/keys", VOLUMES, BUCKETS, KNOWN, STORES, "/keeper"];
@@ -88,6 +91,9 @@ pub(super) struct MemberRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LeaderRecord {
     pub(super) name: String,
+    /// Where its admin interface listens, as `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<String>,
     pub(super) boot_id: Uuid,
 }
 
@@ -101,6 +107,7 @@ pub(super) enum Entry {
     Known(StoreId),
     Member(Rack, StoreId),
     Leader,
+    Order(OrderId),
 }
 
 impl Entry {
@@ -115,6 +122,7 @@ impl Entry {
             ["known", store] => store.parse().ok().map(Self::Known),
             ["stores", rack, store] => Some(Self::Member(rack.parse().ok()?, store.parse().ok()?)),
             ["keeper", "leader"] => Some(Self::Leader),
+            ["orders", order] => order.parse().ok().map(Self::Order),
             _ => None,
         }
     }
@@ -128,6 +136,7 @@ impl Entry {
             Self::Known(store) => format!("{KNOWN}/{store}"),
             Self::Member(rack, store) => format!("{}/{store}", rack_path(rack)),
             Self::Leader => LEADER.to_owned(),
+            Self::Order(id) => format!("{ORDERS}/{id}"),
         }
     }
 }
@@ -193,12 +202,20 @@ mod tests {
             "/known/store-1",
             "/stores/rack.a/store-1",
             "/keeper/leader",
+            "/orders/move:7:a:b",
         ] {
             assert_eq!(Entry::parse(path).unwrap().path(), path);
         }
-        for path in
-            ["", "/", "/volumes", "/volumes/0", "/volumes/x", "/ids/keys/1", "/stores/a", "/x/y"]
-        {
+        for path in [
+            "",
+            "/",
+            "/volumes",
+            "/volumes/0",
+            "/volumes/x",
+            "/ids/keys/1",
+            "/stores/a",
+            "/orders/x",
+        ] {
             assert_eq!(Entry::parse(path), None, "{path}");
         }
     }
