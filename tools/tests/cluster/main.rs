@@ -33,6 +33,11 @@ struct Cluster {
 impl Cluster {
     /// With a bucket, `photos`, of two copies.
     async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With these settings of the directory.
+    async fn with(settings: &str) -> Self {
         let (zookeeper, folder) = (ZooKeeper::start(), tempfile::tempdir().unwrap());
         let role = |role: &'static str, name: &str, more: &str| {
             let connect = format!("[cluster]\nzookeeper.connect = \"{}\"\n", zookeeper.address());
@@ -43,7 +48,7 @@ impl Cluster {
             role("store", &format!("s{number}"), &more)
         };
         let stores: Vec<_> = (1..=3).map(store).collect();
-        let directory = role("directory", "d1", "");
+        let directory = role("directory", "d1", settings);
         let address = directory.internal.as_ref().unwrap().strip_prefix("http://").unwrap();
         let servers = format!("directories = [\"{address}\"]\n");
         let proxies = vec![role("proxy", "p1", &servers), role("proxy", "p2", &servers)];
@@ -158,6 +163,31 @@ async fn without_zookeeper_reads_and_writes_go_on() {
     let bucket = json!({"name": "later", "copies": 3});
     eventually(async || cluster.http.post(&url).json(&bucket).send().await.is_ok()).await;
     assert_eq!(cluster.get(0, "n7").await.unwrap(), bytes(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_zookeeper_volumes_never_written_to_take_all_that_keys_are_leased_for() {
+    let mut cluster = Cluster::with("[directory]\nlease_keys = 60\n").await;
+    // Another process, to which both volumes are new.
+    cluster.directory.stop();
+    cluster.directory.start_again();
+    cluster.zookeeper.kill();
+    let mut stored = 0;
+    let refused = loop {
+        match cluster.put(stored % 2, &format!("n{stored}"), bytes(stored)).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(stored, 2 * 60, "two leases, to the last key");
+    let ClientError::Status(answer) = refused else { panic!("{refused}") };
+    assert!(answer.status == 503 && answer.retry_after.is_some(), "{answer}");
+    cluster.zookeeper.restart();
+    eventually(async || cluster.put(0, "later", bytes(1)).await.is_ok()).await;
+    for number in 0..stored {
+        let name = format!("n{number}");
+        assert_eq!(cluster.get(number % 2, &name).await.unwrap(), bytes(number), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
