@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 pub(crate) use self::embedded::Amendment;
 pub use self::embedded::{EmbeddedCoordinator, MapChanges};
-pub use self::members::{KeeperInfo, KnownStore, Member, MemberDisk};
+pub use self::members::{DirectoryInfo, KeeperInfo, KnownStore, Member, MemberDisk};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// What all of a cluster agrees on, at one moment.
@@ -45,6 +45,10 @@ pub struct ClusterMap {
     /// stores are in one process: nobody comes or goes there.
     #[serde(skip)]
     pub stores: BTreeMap<StoreId, KnownStore>,
+    /// The directories that are there now, by the boot ids of their processes. Empty where
+    /// all is in one process.
+    #[serde(skip)]
+    pub directories: BTreeMap<Uuid, DirectoryInfo>,
     /// The keeper that leads, if any does.
     #[serde(skip)]
     pub keeper: Option<KeeperInfo>,
@@ -59,6 +63,7 @@ impl ClusterMap {
             buckets: BTreeMap::new(),
             access_keys: BTreeMap::new(),
             stores: BTreeMap::new(),
+            directories: BTreeMap::new(),
             keeper: None,
         }
     }

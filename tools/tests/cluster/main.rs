@@ -49,9 +49,7 @@ impl Cluster {
         };
         let stores: Vec<_> = (1..=3).map(store).collect();
         let directory = role("directory", "d1", settings);
-        let address = directory.internal.as_ref().unwrap().strip_prefix("http://").unwrap();
-        let servers = format!("directories = [\"{address}\"]\n");
-        let proxies = vec![role("proxy", "p1", &servers), role("proxy", "p2", &servers)];
+        let proxies = vec![role("proxy", "p1", ""), role("proxy", "p2", "")];
         let http = Client::new(ClientOptions::default());
         let bucket = json!({"name": "photos", "read": "public", "write": "public", "copies": 2});
         let url = format!("{}/directory/buckets", directory.admin);
@@ -207,11 +205,9 @@ async fn without_the_directory_uploads_are_told_to_come_back() {
 fn what_a_role_needs_and_lacks_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let zookeeper = "[cluster]\nzookeeper.connect = \"127.0.0.1:1\"\n";
-    for (role, config, named) in [
-        ("store", "", "cluster.zookeeper.connect"),
-        ("store", zookeeper, "cluster.store"),
-        ("proxy", zookeeper, "cluster.directories"),
-    ] {
+    for (role, config, named) in
+        [("store", "", "cluster.zookeeper.connect"), ("store", zookeeper, "cluster.store")]
+    {
         let path = folder.path().join("hayrick.toml");
         std::fs::write(&path, config).unwrap();
         let output = hayrick(role, &path, &folder.path().join("data")).output().unwrap();
