@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 pub(crate) use self::embedded::Amendment;
 pub use self::embedded::{EmbeddedCoordinator, MapChanges};
-pub use self::members::{KeeperInfo, KnownStore, Member, MemberDisk};
+pub use self::members::{DirectoryInfo, KeeperInfo, KnownStore, Member, MemberDisk};
 pub use self::orders::{Order, OrderId};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
@@ -50,6 +50,10 @@ pub struct ClusterMap {
     /// stores are in one process: nobody comes or goes there.
     #[serde(skip)]
     pub stores: BTreeMap<StoreId, KnownStore>,
+    /// The directories that are there now, by the boot ids of their processes. Empty where
+    /// all is in one process.
+    #[serde(skip)]
+    pub directories: BTreeMap<Uuid, DirectoryInfo>,
     /// The keeper that leads, if any does.
     #[serde(skip)]
     pub keeper: Option<KeeperInfo>,
@@ -65,6 +69,7 @@ impl ClusterMap {
             access_keys: BTreeMap::new(),
             orders: BTreeMap::new(),
             stores: BTreeMap::new(),
+            directories: BTreeMap::new(),
             keeper: None,
         }
     }

@@ -3,6 +3,7 @@
 //! Needles first, then the name: a name never points at what is not there. Whatever is
 //! stored and does not end up under the name is queued for deletion.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::BoxError;
@@ -50,7 +51,7 @@ pub struct NewObject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The object's row.
-    pub row: Row,
+    pub row: Arc<Row>,
     /// Whether the name is new.
     pub created: bool,
 }
@@ -89,7 +90,7 @@ impl Proxy {
         let mut upload = Upload::new(self, &object);
         let stored = upload.store_and_commit(body).await;
         upload.discard(stored.is_ok()).await;
-        stored
+        self.saw_stored(&object, stored)
     }
 
     /// Reads a body of at most one chunk into memory.
@@ -120,6 +121,17 @@ impl Proxy {
         let mut upload = Upload::new(self, &object);
         let stored = upload.store_whole_and_commit(content).await;
         upload.discard(stored.is_ok()).await;
+        self.saw_stored(&object, stored)
+    }
+
+    fn saw_stored(
+        &self,
+        object: &NewObject,
+        stored: Result<Stored, UploadError>,
+    ) -> Result<Stored, UploadError> {
+        if let Ok(stored) = &stored {
+            self.names.saw(&object.bucket.name, &object.name, &stored.row);
+        }
         stored
     }
 }
@@ -266,10 +278,10 @@ impl<'a> Upload<'a> {
                 .commit(&object.bucket.name, &object.name, row.clone(), condition)
                 .await;
             match committed {
-                Ok(Committed::Created) => return Ok(Stored { row, created: true }),
+                Ok(Committed::Created) => return Ok(Stored { row: Arc::new(row), created: true }),
                 // A newer upload of the same name won: this one was there for a moment.
                 Ok(Committed::Replaced(_) | Committed::Unchanged | Committed::Superseded) => {
-                    return Ok(Stored { row, created: false });
+                    return Ok(Stored { row: Arc::new(row), created: false });
                 }
                 Err(DirectoryError::StaleVersion { .. }) => self.raise_version(&mut row).await?,
                 Err(error) => {

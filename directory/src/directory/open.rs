@@ -72,6 +72,7 @@ impl Directory {
         };
         let directory = Self { shared: Arc::new(shared) };
         directory.grow_now().await;
+        directory.lease_ahead().await;
         Ok(directory)
     }
 

@@ -18,6 +18,11 @@ pub(super) fn no_such_object() -> ApiError {
     ApiError::not_found("there is no object of this name").with_code("NoSuchObject")
 }
 
+/// What was served of this name before is gone, and no directory tells what it is now.
+pub(super) fn names_unknown() -> ApiError {
+    ApiError::unavailable("the directory of names does not answer now", SOON)
+}
+
 pub(super) fn upload_error(error: UploadError) -> ApiError {
     match error {
         UploadError::Body(error) => ApiError::from_body(&*error),

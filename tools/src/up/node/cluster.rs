@@ -33,6 +33,7 @@ pub struct DirectoryNode {
     background: Background,
     stop_background: CancellationToken,
     following: JoinHandle<()>,
+    registered: Registered,
 }
 
 /// A proxy of a cluster.
@@ -83,24 +84,27 @@ impl StoreNode {
 
     /// Leaves the cluster, syncs every volume and saves the indexes.
     pub async fn close(self) {
-        if let Err(error) = self.registered.leave().await {
-            tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
-        }
+        leave(self.registered).await;
         self.store.close().await;
     }
 }
 
 impl DirectoryNode {
-    /// Opens the names and makes the volumes that are missing.
-    pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
+    /// Opens the names, makes the volumes that are missing, and then lets the proxies know.
+    pub async fn open(
+        settings: &Settings,
+        folder: &DataFolder,
+        internal: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
         let config = cluster(settings)?;
+        let address = config.reached_at(internal)?;
         let coordinator = join(config, folder).await?;
         let (stores, following) = follow(settings, &coordinator);
         let (path, map) = (folder.directory(), coordinator.map());
         let names = open_names(&path, &settings.directory, &map).await;
         let names = names.map_err(|error| Failure::failed(error.to_string()))?;
         let directory = Directory::new(Parts {
-            coordinator,
+            coordinator: Arc::clone(&coordinator) as _,
             names,
             stores: Arc::new(stores),
             clock: HybridClock::new(SystemClock, 0),
@@ -108,9 +112,10 @@ impl DirectoryNode {
         })
         .await
         .map_err(|error| Failure::failed(format!("directory: {error}")))?;
+        let registered = coordinator.register_directory(address).await.map_err(refused)?;
         let stop_background = CancellationToken::new();
         let background = directory.spawn_background(&stop_background);
-        Ok(Self { directory, background, stop_background, following })
+        Ok(Self { directory, background, stop_background, following, registered })
     }
 
     /// The directory's two interfaces.
@@ -122,8 +127,9 @@ impl DirectoryNode {
         }
     }
 
-    /// Ends the background work.
+    /// Leaves the cluster, and ends the background work.
     pub async fn close(self) {
+        leave(self.registered).await;
         self.stop_background.cancel();
         self.background.finished().await;
         self.following.abort();
@@ -134,10 +140,6 @@ impl ProxyNode {
     /// Starts the image threads; everything else is asked for when it is needed.
     pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
         let config = cluster(settings)?;
-        if config.directories.is_empty() {
-            let advice = "name the internal addresses of the directories, as HOST:PORT";
-            return Err(missing("cluster.directories", advice));
-        }
         let servers = config.directories.iter().map(|address| format!("http://{address}"));
         let coordinator = join(config, folder).await?;
         let (stores, following) = follow(settings, &coordinator);
@@ -168,6 +170,12 @@ impl ProxyNode {
     pub async fn close(self) {
         self.proxy.stop().await;
         self.following.abort();
+    }
+}
+
+async fn leave(registered: Registered) {
+    if let Err(error) = registered.leave().await {
+        tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
     }
 }
 
