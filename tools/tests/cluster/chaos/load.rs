@@ -86,7 +86,7 @@ struct Shared {
 }
 
 impl Load {
-    /// `clients` of them, on all of these doors, in the bucket `photos`.
+    /// As many writers and as many readers, on all of these doors, in the bucket `photos`.
     pub fn start(doors: Vec<String>, clients: u64, seed: u64) -> Self {
         let http =
             Client::new(ClientOptions { timeout: Some(PATIENCE), ..ClientOptions::default() });
@@ -98,10 +98,13 @@ impl Load {
             next: AtomicU64::new(1),
             ending: AtomicBool::new(false),
         });
-        let client =
-            |number| Arc::clone(&shared).client(number, StdRng::seed_from_u64(seed + number));
-        let clients = (0..clients).map(client).collect();
-        Self { shared, clients }
+        let mut running = JoinSet::new();
+        for number in 0..clients {
+            let rng = |salt| StdRng::seed_from_u64(seed.wrapping_add(2 * number + salt));
+            running.spawn(Arc::clone(&shared).writer(number, rng(0)));
+            running.spawn(Arc::clone(&shared).reader(rng(1)));
+        }
+        Self { shared, clients: running }
     }
 
     pub fn service(&self) -> &Service {
@@ -134,21 +137,27 @@ impl Load {
 }
 
 impl Shared {
-    async fn client(self: Arc<Self>, number: u64, mut rng: StdRng) {
+    async fn writer(self: Arc<Self>, number: u64, mut rng: StdRng) {
         let mut name = self.new_name(number);
         let mut writes = 0;
         while !self.ending.load(Ordering::Relaxed) {
             let door = rng.random_range(0..self.doors.len());
-            if rng.random_ratio(4, 10) {
-                let is_known = match rng.random_range(0..4) {
-                    0 if writes > 0 => self.delete(&name, door).await,
-                    _ => self.put(&name, door, &mut rng).await,
-                };
-                writes += 1;
-                if !is_known || writes >= WRITES_PER_NAME {
-                    (name, writes) = (self.new_name(number), 0);
-                }
-            } else if let Some(any) = self.history.pick(rng.next_u32()) {
+            let is_known = match rng.random_range(0..4) {
+                0 if writes > 0 => self.delete(&name, door).await,
+                _ => self.put(&name, door, &mut rng).await,
+            };
+            writes += 1;
+            if !is_known || writes >= WRITES_PER_NAME {
+                (name, writes) = (self.new_name(number), 0);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn reader(self: Arc<Self>, mut rng: StdRng) {
+        while !self.ending.load(Ordering::Relaxed) {
+            let door = rng.random_range(0..self.doors.len());
+            if let Some(any) = self.history.pick(rng.next_u32()) {
                 self.get(&any, door).await;
             }
             tokio::time::sleep(PAUSE).await;

@@ -28,7 +28,8 @@ const HOLD: Duration = Duration::from_secs(4);
 const RECOVERY: Duration = Duration::from_secs(3);
 /// A repair begins after a grace, and takes as long as the machine lets it.
 const SETTLED_WITHIN: Duration = Duration::from_mins(3);
-const CLIENTS: u64 = 8;
+/// As many writers, and as many readers.
+const CLIENTS: u64 = 6;
 
 /// Those of `make test`: one of each kind that takes little time.
 const SHORT: [Fault; 6] = [
