@@ -1,14 +1,20 @@
 //! A directory on another machine, asked on its internal listener ([`crate::http::data`]).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod servers;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
 use bytes::Bytes;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use hayrick_service::client::{Client, ClientError};
 use hayrick_store::{NeedleId, VolumeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::servers::{Server, Servers};
 use crate::http::directory_error;
 use crate::http::wire::{
     Assign, Commit, CommitAnswer, DiscardNeedles, FailedWrite, List, Object, RemoveRow,
@@ -21,6 +27,30 @@ use crate::{
 /// A page of 1,000 rows of the largest objects is more; it is asked for in smaller pages then.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// A directory that has not answered by then is asked no more alone.
+const HEDGE: Duration = Duration::from_millis(500);
+
+/// How long an answer may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    limit: Duration,
+    /// Whether a second directory is asked beside a slow one.
+    hedged: bool,
+    /// Whether one that does not answer in time is beyond all doubt unwell. What takes a
+    /// directory longer may wait for a store.
+    telling: bool,
+}
+
+/// For reading a name.
+const FOR_A_ROW: Patience = Patience { limit: Duration::from_secs(5), hedged: true, telling: true };
+/// For what may be asked of two directories at once.
+const FOR_A_PLACE: Patience =
+    Patience { limit: Duration::from_secs(30), hedged: true, telling: false };
+/// For changes of names.
+const FOR_A_CHANGE: Patience = Patience { hedged: false, ..FOR_A_PLACE };
+
 /// Asks whichever directory answers. Clones share everything.
 ///
 /// The cluster map does not come from there but from the coordinator, and versions from the
@@ -31,25 +61,22 @@ pub struct DirectoryClient {
 }
 
 struct Shared {
-    /// `http://host:port` of each directory's internal listener.
-    servers: Vec<String>,
-    /// The one that answered last.
-    current: AtomicUsize,
+    servers: Servers,
     http: Client,
     coordinator: Arc<dyn Coordinator>,
     clock: HybridClock,
 }
 
 impl DirectoryClient {
-    /// Asks these servers, given as `http://host:port`.
+    /// Asks these servers, given as `http://host:port`, and those on the cluster map.
     pub fn new(
-        servers: Vec<String>,
+        named: Vec<String>,
         http: Client,
         coordinator: Arc<dyn Coordinator>,
         clock: HybridClock,
     ) -> Self {
-        let current = AtomicUsize::new(0);
-        Self { shared: Arc::new(Shared { servers, current, http, coordinator, clock }) }
+        let servers = Servers::new(named);
+        Self { shared: Arc::new(Shared { servers, http, coordinator, clock }) }
     }
 
     pub(crate) fn map(&self) -> Arc<ClusterMap> {
@@ -67,8 +94,8 @@ impl DirectoryClient {
         size_bytes: u64,
     ) -> Result<BatchAssignment, DirectoryError> {
         let body = Assign { bucket: bucket.name.clone(), count, size_bytes };
-        let answer = self.ask("assign", &body).await;
-        answer.map_err(|error| directory_error(error, &bucket.name, size_bytes))
+        let answer = self.ask("assign", FOR_A_PLACE, &body).await;
+        answer.map_err(|error| error.about(&bucket.name, size_bytes))
     }
 
     /// Nobody waits for this, and a directory that does not hear it finds out by itself.
@@ -76,7 +103,7 @@ impl DirectoryClient {
         let this = self.clone();
         tokio::spawn(async move {
             let body = FailedWrite { volume };
-            if let Err(error) = this.send("failed-write", &body).await {
+            if let Err(error) = this.send("failed-write", FOR_A_PLACE, &body).await {
                 tracing::debug!(%volume, %error, "failed write not reported");
             }
         });
@@ -90,8 +117,8 @@ impl DirectoryClient {
         condition: Condition,
     ) -> Result<Committed, DirectoryError> {
         let body = Commit { object: object(bucket, name), row, condition };
-        let answer: Result<CommitAnswer, _> = self.ask("commit", &body).await;
-        let committed = answer.map_err(|error| directory_error(error, bucket, 0))?.into_result();
+        let answer: Result<CommitAnswer, _> = self.ask("commit", FOR_A_CHANGE, &body).await;
+        let committed = answer.map_err(|error| error.about(bucket, 0))?.into_result();
         if let Err(DirectoryError::StaleVersion { current }) = committed {
             self.shared.clock.observe(current);
         }
@@ -103,8 +130,8 @@ impl DirectoryClient {
         bucket: &BucketName,
         name: &ObjectName,
     ) -> Result<Option<Row>, DirectoryError> {
-        let answer = self.ask("lookup", &object(bucket, name)).await;
-        answer.map_err(|error| directory_error(error, bucket, 0))
+        let answer = self.ask("lookup", FOR_A_ROW, &object(bucket, name)).await;
+        answer.map_err(|error| error.about(bucket, 0))
     }
 
     pub(crate) async fn remove(
@@ -114,8 +141,8 @@ impl DirectoryClient {
         condition: Condition,
     ) -> Result<Option<Row>, DirectoryError> {
         let body = RemoveRow { object: object(bucket, name), condition };
-        let answer = self.ask("remove", &body).await;
-        answer.map_err(|error| directory_error(error, bucket, 0))
+        let answer = self.ask("remove", FOR_A_CHANGE, &body).await;
+        answer.map_err(|error| error.about(bucket, 0))
     }
 
     pub(crate) async fn discard(
@@ -126,8 +153,8 @@ impl DirectoryClient {
         unsure: Vec<NeedleId>,
     ) -> Result<(), DirectoryError> {
         let body = DiscardNeedles { object: object(bucket, name), stored, unsure };
-        let answer = self.send("discard", &body).await;
-        answer.map(drop).map_err(|error| directory_error(error, bucket, 0))
+        let answer = self.send("discard", FOR_A_CHANGE, &body).await;
+        answer.map(drop).map_err(|error| error.about(bucket, 0))
     }
 
     pub(crate) async fn list(
@@ -135,45 +162,95 @@ impl DirectoryClient {
         bucket: &BucketName,
         query: ListQuery,
     ) -> Result<ListPage, DirectoryError> {
-        let answer = self.ask("list", &List { bucket: bucket.clone(), query }).await;
-        answer.map_err(|error| directory_error(error, bucket, 0))
+        let answer = self.ask("list", FOR_A_PLACE, &List { bucket: bucket.clone(), query }).await;
+        answer.map_err(|error| error.about(bucket, 0))
     }
 
     async fn ask<T: DeserializeOwned>(
         &self,
         what: &str,
+        patience: Patience,
         body: &(impl Serialize + Sync),
-    ) -> Result<T, ClientError> {
-        let (url, answer) = self.send(what, body).await?;
-        serde_json::from_slice(&answer).map_err(|source| ClientError::Decode { url, source })
+    ) -> Result<T, AskError> {
+        let (url, answer) = self.send(what, patience, body).await?;
+        Ok(serde_json::from_slice(&answer).map_err(|source| ClientError::Decode { url, source })?)
     }
 
-    /// Asks one server after another, the last good one first, until one can answer; answers
-    /// who did, and what. Every request may be made twice: a commit carries its version, and a
-    /// needle is only discarded if no name holds it.
+    /// Asks one server after another, and the next beside one that is slow, until one can
+    /// answer; answers who did, and what. Every request may be made twice: a commit carries its
+    /// version, and a needle is only discarded if no name holds it.
     async fn send(
         &self,
         what: &str,
+        patience: Patience,
         body: &(impl Serialize + Sync),
-    ) -> Result<(String, Bytes), ClientError> {
-        let Shared { servers, current, http, .. } = &*self.shared;
-        let first = current.load(Ordering::Relaxed);
-        let mut failed = None;
-        for number in (0..servers.len()).map(|step| (first + step) % servers.len()) {
-            let Some(server) = servers.get(number) else { break };
-            let url = format!("{server}/directory/{what}");
-            match http.post(&url).json(body).send_bytes(MAX_ANSWER_BYTES).await {
-                Err(error) if helped_by_another_server(&error) => failed = Some(error),
-                answer => {
-                    current.store(number, Ordering::Relaxed);
-                    return Ok((url, answer?));
+    ) -> Result<(String, Bytes), AskError> {
+        let body = Bytes::from(serde_json::to_vec(body).map_err(ClientError::Encode)?);
+        let mut line = self.shared.servers.line_up(&self.map());
+        let mut last = line.pop_front().ok_or(AskError::Nobody)?;
+        let ask =
+            |server: &Arc<Server>| self.attempt(Arc::clone(server), what, patience, body.clone());
+        let mut attempts = FuturesUnordered::from_iter([ask(&last)]);
+        let mut failed = AskError::Nobody;
+        loop {
+            tokio::select! {
+                Some(answer) = attempts.next() => match answer {
+                    Err(error) if helped_by_another_server(&error) => failed = error.into(),
+                    answer => return Ok(answer?),
+                },
+                () = tokio::time::sleep(HEDGE), if patience.hedged && !line.is_empty() => {
+                    metrics::counter!("hayrick_directory_hedged_requests_total").increment(1);
+                    // Unless it answers first, it is asked last for a while.
+                    last.failed(false);
                 }
             }
+            if let Some(next) = line.pop_front() {
+                last = next;
+                attempts.push(ask(&last));
+            } else if attempts.is_empty() {
+                return Err(failed);
+            }
         }
-        Err(failed.unwrap_or_else(|| ClientError::BadUrl {
-            url: String::new(),
-            reason: "no directory is configured".to_owned(),
-        }))
+    }
+
+    async fn attempt(
+        &self,
+        server: Arc<Server>,
+        what: &str,
+        patience: Patience,
+        body: Bytes,
+    ) -> Result<(String, Bytes), ClientError> {
+        let url = format!("{}/directory/{what}", server.url);
+        let call = self.shared.http.post(&url).header(CONTENT_TYPE, JSON).body(body);
+        let answer = call.timeout(Some(patience.limit)).send_bytes(MAX_ANSWER_BYTES).await;
+        match &answer {
+            Err(error) if helped_by_another_server(error) => {
+                server.failed(patience.telling && is_silence(error));
+            }
+            _ => server.answered(),
+        }
+        Ok((url, answer?))
+    }
+}
+
+/// Why no directory did what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    /// The last one that was asked.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// There is none, or all were silent and are left alone for a while.
+    #[error("no directory of the cluster answers")]
+    Nobody,
+}
+
+impl AskError {
+    /// What it means where `bucket` was asked about, for `size_bytes`.
+    fn about(self, bucket: &BucketName, size_bytes: u64) -> DirectoryError {
+        match self {
+            Self::Client(error) => directory_error(error, bucket, size_bytes),
+            Self::Nobody => DirectoryError::Unavailable(self.to_string()),
+        }
     }
 }
 
@@ -185,3 +262,11 @@ fn object(bucket: &BucketName, name: &ObjectName) -> Object {
 fn helped_by_another_server(error: &ClientError) -> bool {
     error.is_unreachable() || error.status().is_some_and(|status| status.is_server_error())
 }
+
+/// Whether a server was waited for in vain.
+fn is_silence(error: &ClientError) -> bool {
+    matches!(error, ClientError::Timeout { .. } | ClientError::Connect { timed_out: true, .. })
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,10 @@ use crate::{DirectoryError, FjallConfig, NamesError, PostgresConfig};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DirectoryConfig {
-    /// Keys leased at once for a volume: one small durable write each. Default: 65,536.
+    /// Keys leased first for a volume: one small durable write for each lease. The leases of a
+    /// volume that uses them up in less than 20 minutes double, to 256 times this at most. The
+    /// next is made when half of the last is used, so that what is left lasts ten minutes when
+    /// the coordinator is away. A restart loses what is left. Default: 262,144.
     pub lease_keys: u64,
     /// When new volumes are made.
     pub growth: GrowthConfig,
@@ -62,7 +65,7 @@ pub struct GarbageConfig {
 impl Default for DirectoryConfig {
     fn default() -> Self {
         Self {
-            lease_keys: 65_536,
+            lease_keys: 262_144,
             growth: GrowthConfig::default(),
             garbage: GarbageConfig::default(),
             names: FjallConfig::default(),

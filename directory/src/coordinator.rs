@@ -20,14 +20,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 pub(crate) use self::embedded::Amendment;
 pub use self::embedded::{EmbeddedCoordinator, MapChanges};
-pub use self::members::{KeeperInfo, KnownStore, Member, MemberDisk};
+pub use self::members::{DirectoryInfo, KeeperInfo, KnownStore, Member, MemberDisk};
 pub use self::orders::{Order, OrderId};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
@@ -50,6 +50,10 @@ pub struct ClusterMap {
     /// stores are in one process: nobody comes or goes there.
     #[serde(skip)]
     pub stores: BTreeMap<StoreId, KnownStore>,
+    /// The directories that are there now, by the boot ids of their processes. Empty where
+    /// all is in one process.
+    #[serde(skip)]
+    pub directories: BTreeMap<Uuid, DirectoryInfo>,
     /// The keeper that leads, if any does.
     #[serde(skip)]
     pub keeper: Option<KeeperInfo>,
@@ -65,6 +69,7 @@ impl ClusterMap {
             access_keys: BTreeMap::new(),
             orders: BTreeMap::new(),
             stores: BTreeMap::new(),
+            directories: BTreeMap::new(),
             keeper: None,
         }
     }
@@ -85,6 +90,9 @@ pub struct Versioned<T> {
     pub value: T,
 }
 
+/// The epoch of a new volume.
+pub(crate) const FIRST_EPOCH: Epoch = Epoch::new(1);
+
 /// Where a volume is and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +112,7 @@ pub struct Volume {
 impl Volume {
     /// A new volume on these stores, which takes needles.
     pub fn new(replicas: Vec<StoreId>) -> Self {
-        Self { replicas, epoch: 1, state: VolumeState::Writable, moving: None }
+        Self { replicas, epoch: FIRST_EPOCH.get(), state: VolumeState::Writable, moving: None }
     }
 
     /// Whether the cluster lets needles be added; its stores may still refuse.

@@ -107,19 +107,32 @@ impl Directory {
         size_bytes: u64,
     ) -> Result<BatchAssignment, DirectoryError> {
         let copies = usize::from(bucket.copies);
-        let mut volume = self.choose(copies, size_bytes);
-        if volume.is_none() {
-            self.grow_now().await;
-            volume = self.choose(copies, size_bytes);
+        let mut grown = false;
+        let mut keyless = None;
+        loop {
+            let Some(volume) = self.choose(copies, size_bytes) else {
+                match keyless {
+                    Some(error) => return Err(error),
+                    None if grown => return Err(self.no_volume(size_bytes)),
+                    None => self.grow_now().await,
+                }
+                grown = true;
+                continue;
+            };
+            let map = self.shared.coordinator.map();
+            let entry = map.volumes.get(&volume).map(|entry| &entry.value);
+            let entry = entry.filter(|volume| volume.takes_needles());
+            let entry = entry.ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
+            let (replicas, epoch) = (entry.replicas.clone(), entry.epoch);
+            match self.shared.keys.take(volume, count).await {
+                Ok(ids) => return Ok(BatchAssignment { ids, replicas, epoch }),
+                // Another volume may have keys left.
+                Err(error) => {
+                    self.shared.placement.remove(volume);
+                    keyless = Some(error);
+                }
+            }
         }
-        let volume = volume.ok_or_else(|| self.no_volume(size_bytes))?;
-        let map = self.shared.coordinator.map();
-        let entry = map.volumes.get(&volume).map(|entry| &entry.value);
-        let entry = entry.filter(|volume| volume.takes_needles());
-        let entry = entry.ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
-        let (replicas, epoch) = (entry.replicas.clone(), entry.epoch);
-        let ids = self.shared.keys.take(volume, count).await?;
-        Ok(BatchAssignment { ids, replicas, epoch })
     }
 
     fn choose(&self, copies: usize, size_bytes: u64) -> Option<VolumeId> {
@@ -229,8 +242,7 @@ impl Directory {
             let volume = same_volume.first().and_then(|first| map.volumes.get(&first.id.volume));
             if let Some(volume) = volume {
                 let stores = &*self.shared.stores;
-                deleted
-                    .extend(garbage::delete_all(stores, &volume.value.replicas, same_volume).await);
+                deleted.extend(garbage::delete_all(stores, &volume.value, same_volume).await);
             }
         }
         if !deleted.is_empty() {
@@ -308,6 +320,16 @@ impl Directory {
         let mut grower = self.shared.grower.lock().await;
         if grower.idle_for().is_none_or(|idle| idle >= MIN_STEP_GAP) {
             grower.step().await;
+        }
+    }
+
+    /// Leases keys for the volumes that may be written to next.
+    async fn lease_ahead(&self) {
+        let Shared { keys, placement, .. } = &*self.shared;
+        keys.stock_up(placement.volumes()).await;
+        if let Some(fewest) = keys.fewest(placement.volumes()) {
+            metrics::gauge!("hayrick_leased_keys_fewest")
+                .set(f64::from(u32::try_from(fewest).unwrap_or(u32::MAX)));
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use self::spread::spread;
 use crate::backoff::Backoff;
 use crate::config::GrowthConfig;
+use crate::coordinator::FIRST_EPOCH;
 use crate::placement::{Placement, Room};
 use crate::reports::LastReports;
 use crate::{
@@ -174,7 +175,8 @@ impl Grower {
     /// `None` if a store did not take it; the log says why.
     async fn create(&mut self, replicas: &[StoreId]) -> Result<Option<VolumeId>, DirectoryError> {
         let volume = self.coordinator.reserve_volume_id().await?;
-        let made = replicas.iter().map(|store| self.stores.create_volume(store, volume));
+        let made =
+            replicas.iter().map(|store| self.stores.create_volume(store, volume, FIRST_EPOCH));
         let mut all_made = true;
         for (store, made) in replicas.iter().zip(future::join_all(made).await) {
             if let Err(error) = made {

@@ -1,66 +1,157 @@
 //! Keys and cookies of new needles.
+//!
+//! Keys are given out from leased ranges: in memory, but for one durable step per range. A
+//! volume's next range is leased in the background when half of the last one is used, and its
+//! first before anything is written to it. So writes go on for a while when the coordinator
+//! cannot be reached: for ten minutes at the pace that a volume had before, as leases grow
+//! until one lasts twice as long.
+
+mod stock;
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt as _};
 use hayrick_store::{Cookie, Key, NeedleId, VolumeId};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use self::stock::Stock;
 use crate::{Coordinator, DirectoryError};
 
-/// Gives out keys from leased ranges: in memory, but for one durable step per range.
+/// How many ranges are leased at once.
+const CONCURRENT_LEASES: usize = 16;
+
+/// Gives out keys.
 ///
-/// After a restart each volume goes on with a new range. What is left of the old one
+/// After a restart each volume goes on with a new range. What is left of the old ones
 /// is never used, so a key is never given out twice.
 pub(crate) struct KeyAllocator {
     coordinator: Arc<dyn Coordinator>,
-    lease_keys: u64,
-    ranges: Mutex<HashMap<VolumeId, Range<u64>>>,
+    first_lease: u64,
+    volumes: Mutex<HashMap<VolumeId, Arc<Volume>>>,
+    /// Some stock is low.
+    low: Notify,
+}
+
+/// The keys of a volume.
+struct Volume {
+    stock: Mutex<Stock>,
     /// Held while a range is leased, so that waiters share one.
     leasing: tokio::sync::Mutex<()>,
 }
 
 impl KeyAllocator {
-    pub(crate) fn new(coordinator: Arc<dyn Coordinator>, lease_keys: u64) -> Self {
-        let leasing = tokio::sync::Mutex::new(());
-        Self { coordinator, lease_keys: lease_keys.max(1), ranges: Mutex::default(), leasing }
+    /// Leases ranges of `first_lease` keys, and of more for volumes that use them up quickly.
+    pub(crate) fn new(coordinator: Arc<dyn Coordinator>, first_lease: u64) -> Self {
+        let (first_lease, low) = (first_lease.max(1), Notify::new());
+        Self { coordinator, first_lease, volumes: Mutex::default(), low }
     }
 
-    /// The ids of `count` new needles in a volume: fresh keys, random cookies.
+    /// The ids of `count` new needles in a volume: fresh keys, random cookies. Waits for a
+    /// lease only where none was made before; after one that failed it fails at once, until
+    /// [`KeyAllocator::stock_up`] has made one.
     pub(crate) async fn take(
         &self,
         volume: VolumeId,
         count: usize,
     ) -> Result<Vec<NeedleId>, DirectoryError> {
+        let keys = self.of(volume);
         let mut ids = Vec::with_capacity(count);
-        self.take_leased(volume, count, &mut ids)?;
-        while ids.len() < count {
-            let _leasing = self.leasing.lock().await;
-            // Another may have leased a range while this waited.
-            self.take_leased(volume, count, &mut ids)?;
-            if ids.len() < count {
-                let range = self.coordinator.lease_keys(volume, self.lease_keys).await?;
-                self.ranges.lock().insert(volume, range);
-                self.take_leased(volume, count, &mut ids)?;
+        loop {
+            let low = {
+                let mut stock = keys.stock.lock();
+                for key in stock.take(count - ids.len()) {
+                    ids.push(NeedleId { volume, key: Key::new(key), cookie: random_cookie()? });
+                }
+                stock.is_low()
+            };
+            if low {
+                self.low.notify_one();
             }
+            if ids.len() == count {
+                return Ok(ids);
+            }
+            self.lease_for(volume, &keys).await?;
         }
-        Ok(ids)
     }
 
-    fn take_leased(
-        &self,
-        volume: VolumeId,
-        count: usize,
-        ids: &mut Vec<NeedleId>,
-    ) -> Result<(), DirectoryError> {
-        let mut ranges = self.ranges.lock();
-        let Some(range) = ranges.get_mut(&volume) else { return Ok(()) };
-        let missing = count.saturating_sub(ids.len());
-        for key in range.by_ref().take(missing) {
-            ids.push(NeedleId { volume, key: Key::new(key), cookie: random_cookie()? });
+    /// Has keys leased for one who waits.
+    async fn lease_for(&self, volume: VolumeId, keys: &Volume) -> Result<(), DirectoryError> {
+        let failed = |stock: &Stock| match stock.problem() {
+            Some(problem) => Err(DirectoryError::Unavailable(format!(
+                "no keys are left for volume {volume}, and none can be leased: {problem}"
+            ))),
+            None => Ok(()),
+        };
+        failed(&keys.stock.lock())?;
+        let _leasing = keys.leasing.lock().await;
+        {
+            // Another may have leased a range while this waited, or tried to.
+            let stock = keys.stock.lock();
+            if !stock.is_empty() {
+                return Ok(());
+            }
+            failed(&stock)?;
         }
-        Ok(())
+        self.lease(volume, keys).await
+    }
+
+    /// Leases a range for each of these volumes that has few keys left.
+    pub(crate) async fn stock_up(&self, volumes: impl IntoIterator<Item = VolumeId>) {
+        let low = volumes.into_iter().map(|volume| (volume, self.of(volume)));
+        let low = low.filter(|(_, keys)| keys.stock.lock().is_low());
+        let leases = low.map(|(volume, keys)| async move {
+            let _leasing = keys.leasing.lock().await;
+            if !keys.stock.lock().is_low() {
+                return Ok(());
+            }
+            self.lease(volume, &keys).await
+        });
+        // Boxed, as the compiler does not see that borrowing futures in a stream are `Send`.
+        let leases = leases.map(futures::FutureExt::boxed).collect::<Vec<_>>();
+        let leased = stream::iter(leases).buffer_unordered(CONCURRENT_LEASES);
+        let failed: Vec<_> = leased.filter_map(|leased| async { leased.err() }).collect().await;
+        if let Some(error) = failed.first() {
+            tracing::warn!(volumes = failed.len(), %error, "keys not leased ahead");
+        }
+    }
+
+    /// Returns when some volume is low in keys.
+    pub(crate) async fn run_low(&self) {
+        self.low.notified().await;
+    }
+
+    /// The keys left of the one that has the fewest of these volumes.
+    pub(crate) fn fewest(&self, volumes: impl IntoIterator<Item = VolumeId>) -> Option<u64> {
+        volumes.into_iter().map(|volume| self.of(volume).stock.lock().len()).min()
+    }
+
+    /// Leases a range. To be called with `keys.leasing` held.
+    async fn lease(&self, volume: VolumeId, keys: &Volume) -> Result<(), DirectoryError> {
+        let count = keys.stock.lock().next_lease(Instant::now());
+        let leased = self.coordinator.lease_keys(volume, count).await;
+        let mut stock = keys.stock.lock();
+        match leased {
+            Ok(range) => {
+                stock.add(range, Instant::now());
+                Ok(())
+            }
+            Err(error) => {
+                stock.failed(error.to_string());
+                Err(error.into())
+            }
+        }
+    }
+
+    fn of(&self, volume: VolumeId) -> Arc<Volume> {
+        let fresh = || Volume {
+            stock: Mutex::new(Stock::new(self.first_lease)),
+            leasing: tokio::sync::Mutex::default(),
+        };
+        let mut volumes = self.volumes.lock();
+        Arc::clone(volumes.entry(volume).or_insert_with(|| Arc::new(fresh())))
     }
 }
 
@@ -113,7 +204,35 @@ mod tests {
             }
         }
         let highest = seen.iter().map(|key| key.get()).max().unwrap();
-        assert!(highest <= 5 * 220, "ranges stay dense, but the highest key is {highest}");
+        // A lease is as large as what was used before it at most.
+        assert!(highest <= 5 * 2 * 220, "ranges stay dense, but the highest key is {highest}");
+    }
+
+    #[tokio::test]
+    async fn keys_are_leased_ahead_and_asked_for_in_vain_by_nobody_who_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let coordinator: Arc<dyn Coordinator> =
+            Arc::new(EmbeddedCoordinator::open(data.join("c.json")).unwrap());
+        let (one, other) = (volume(&*coordinator).await, volume(&*coordinator).await);
+        let keys = KeyAllocator::new(coordinator, 10);
+        keys.stock_up([one, other]).await;
+        keys.take(one, 5).await.unwrap();
+        keys.run_low().await;
+        keys.stock_up([one, other]).await;
+        std::fs::remove_dir_all(&data).unwrap();
+        keys.take(other, 10).await.unwrap();
+        // Half a lease, and one that was twice as large as it was used up so soon.
+        keys.take(one, 5 + 20).await.unwrap();
+        assert!(matches!(keys.take(one, 1).await, Err(DirectoryError::Io(_))));
+        std::fs::create_dir(&data).unwrap();
+        let in_vain = keys.take(one, 1).await;
+        assert!(matches!(in_vain, Err(DirectoryError::Unavailable(_))), "{in_vain:?}");
+        assert_eq!(keys.fewest([one, other]), Some(0));
+        keys.stock_up([one, other]).await;
+        keys.take(one, 1).await.unwrap();
+        keys.take(other, 1).await.unwrap();
     }
 
     #[tokio::test]

@@ -52,8 +52,9 @@ pub use client::DirectoryClient;
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
-    Change, ClusterMap, Coordinator, CoordinatorError, EmbeddedCoordinator, KeeperInfo, KnownStore,
-    MapChanges, Member, MemberDisk, Order, OrderId, Versioned, Volume, VolumeState, zookeeper,
+    Change, ClusterMap, Coordinator, CoordinatorError, DirectoryInfo, EmbeddedCoordinator,
+    KeeperInfo, KnownStore, MapChanges, Member, MemberDisk, Order, OrderId, Versioned, Volume,
+    VolumeState, zookeeper,
 };
 pub use directory::{
     Assignment, Background, BatchAssignment, Directory, Parts, open_files, open_names, open_parts,

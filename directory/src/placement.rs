@@ -51,6 +51,11 @@ impl Placement {
         self.state.lock().rooms = rooms;
     }
 
+    /// All volumes that may be chosen.
+    pub(crate) fn volumes(&self) -> Vec<VolumeId> {
+        self.state.lock().rooms.keys().copied().collect()
+    }
+
     /// Takes a volume out of choice until the stores are asked again.
     pub(crate) fn remove(&self, volume: VolumeId) {
         self.state.lock().rooms.remove(&volume);

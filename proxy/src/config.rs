@@ -2,6 +2,7 @@
 //! ([`ProxyOptions`]).
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use axum::http::HeaderValue;
 use hayrick_service::config::{ByteSize, Span};
@@ -21,6 +22,12 @@ pub struct ProxyConfig {
     /// Bytes of answers that may be in memory at one time: 256 KiB of a larger object, all of a
     /// picture. Default 256 MiB.
     pub download_memory: ByteSize,
+    /// Bytes of names that are remembered for when no directory answers. 0 for none. Default
+    /// 64 MiB.
+    pub names_memory: ByteSize,
+    /// How long after a name was last seen it is served from memory, while no directory answers.
+    /// Default 1h.
+    pub names_max_age: Span,
     /// `Cache-Control` of objects that anybody may read. Default `public, no-cache`: caches
     /// keep the object and ask each time whether it is still the same.
     pub cache_control: String,
@@ -57,6 +64,8 @@ impl Default for ProxyConfig {
             max_object: ByteSize::gib(5),
             upload_memory: ByteSize::mib(256),
             download_memory: ByteSize::mib(256),
+            names_memory: ByteSize::mib(64),
+            names_max_age: Span::secs(3600),
             cache_control: "public, no-cache".to_owned(),
             image: ImageConfig::default(),
         }
@@ -88,6 +97,10 @@ pub struct ProxyOptions {
     pub upload_memory_bytes: u64,
     /// Bytes of answers that may be in memory at one time.
     pub download_memory_bytes: u64,
+    /// Bytes of names that are remembered for when no directory answers.
+    pub names_memory_bytes: u64,
+    /// How long a name is believed after it was last seen.
+    pub names_max_age: Duration,
     /// `Cache-Control` of objects that anybody may read.
     pub cache_control: HeaderValue,
     /// How pictures are made.
@@ -131,6 +144,8 @@ impl ProxyConfig {
             max_object_bytes: self.max_object.bytes(),
             upload_memory_bytes: self.upload_memory.bytes(),
             download_memory_bytes: self.download_memory.bytes(),
+            names_memory_bytes: self.names_memory.bytes(),
+            names_max_age: self.names_max_age.duration(),
             cache_control: cache_control
                 .map_err(|_| ConfigProblem { key: "cache_control", problem })?,
             image: image.settings(),

@@ -4,6 +4,7 @@
 //! http        routes, access, errors: one request in, one answer out
 //!   memory    bytes in flight, none without room for it
 //!   upload    body > chunks > needles on every replica > name
+//!   names     name > row, from memory when no directory answers
 //!   object    row > needles > verified bytes
 //!     replicas  needle > whichever replica answers
 //!   image     bytes + suffix > another picture
@@ -16,6 +17,7 @@ pub mod config;
 pub mod http;
 pub mod image;
 mod memory;
+mod names;
 pub mod object;
 mod replicas;
 pub mod token;
@@ -31,6 +33,7 @@ pub use http::router;
 
 use crate::image::{Imager, StartError};
 use crate::memory::{DownloadMemory, UploadMemory};
+use crate::names::SeenNames;
 use crate::replicas::Replicas;
 
 /// What a proxy holds while it runs.
@@ -39,6 +42,7 @@ pub struct Proxy {
     stores: StorePool,
     /// How the stores have answered so far.
     replicas: Replicas,
+    names: SeenNames,
     options: ProxyOptions,
     imager: Imager,
     /// Pictures being read or worked on; beyond them an image request is answered "busy".
@@ -60,6 +64,7 @@ impl Proxy {
             directory,
             stores,
             replicas: Replicas::default(),
+            names: SeenNames::new(options.names_memory_bytes, options.names_max_age),
             imager,
             image_slots: Semaphore::new(load.queue_limit + load.threads),
             upload_memory: UploadMemory::new(options.upload_memory_bytes),

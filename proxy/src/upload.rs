@@ -3,6 +3,7 @@
 //! Needles first, then the name: a name never points at what is not there. Whatever is
 //! stored and does not end up under the name is queued for deletion.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::BoxError;
@@ -10,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use futures::future::try_join_all;
 use hayrick_directory::{
-    Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId, StorePool,
-    version_ms,
+    Assignment, Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId,
+    StorePool, version_ms,
 };
-use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, StoreError};
+use hayrick_store::{Chunk, Epoch, Meta, NeedleId, NewNeedle, StoreError};
 use metrics::counter;
 use tokio::sync::SemaphorePermit;
 
@@ -50,7 +51,7 @@ pub struct NewObject {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// The object's row.
-    pub row: Row,
+    pub row: Arc<Row>,
     /// Whether the name is new.
     pub created: bool,
 }
@@ -89,7 +90,7 @@ impl Proxy {
         let mut upload = Upload::new(self, &object);
         let stored = upload.store_and_commit(body).await;
         upload.discard(stored.is_ok()).await;
-        stored
+        self.saw_stored(&object, stored)
     }
 
     /// Reads a body of at most one chunk into memory.
@@ -120,6 +121,17 @@ impl Proxy {
         let mut upload = Upload::new(self, &object);
         let stored = upload.store_whole_and_commit(content).await;
         upload.discard(stored.is_ok()).await;
+        self.saw_stored(&object, stored)
+    }
+
+    fn saw_stored(
+        &self,
+        object: &NewObject,
+        stored: Result<Stored, UploadError>,
+    ) -> Result<Stored, UploadError> {
+        if let Ok(stored) = &stored {
+            self.names.saw(&object.bucket.name, &object.name, &stored.row);
+        }
         stored
     }
 }
@@ -219,7 +231,7 @@ impl<'a> Upload<'a> {
             let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
             let NeedleId { volume, key, cookie } = place.id;
             let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
-            match put_everywhere(&self.proxy.stores, &place.replicas, volume, &needle).await {
+            match put_everywhere(&self.proxy.stores, &place, &needle).await {
                 Ok(()) => {
                     self.needles.push(NeedleRef { id: place.id, size_bytes });
                     return Ok(());
@@ -266,10 +278,10 @@ impl<'a> Upload<'a> {
                 .commit(&object.bucket.name, &object.name, row.clone(), condition)
                 .await;
             match committed {
-                Ok(Committed::Created) => return Ok(Stored { row, created: true }),
+                Ok(Committed::Created) => return Ok(Stored { row: Arc::new(row), created: true }),
                 // A newer upload of the same name won: this one was there for a moment.
                 Ok(Committed::Replaced(_) | Committed::Unchanged | Committed::Superseded) => {
-                    return Ok(Stored { row, created: false });
+                    return Ok(Stored { row: Arc::new(row), created: false });
                 }
                 Err(DirectoryError::StaleVersion { .. }) => self.raise_version(&mut row).await?,
                 Err(error) => {
@@ -326,6 +338,10 @@ fn helped_by_another_volume(error: &StoreError) -> bool {
         | StoreError::Conflict { .. }
         | StoreError::NoVolume(_)
         | StoreError::ReadOnly(_)
+        | StoreError::StaleEpoch { .. }
+        | StoreError::NoEpoch { .. }
+        | StoreError::Copying(_)
+        | StoreError::NoJob(_)
         | StoreError::VolumeFull(_)
         | StoreError::DiskFull(_)
         | StoreError::Busy { .. }
@@ -339,17 +355,17 @@ fn helped_by_another_volume(error: &StoreError) -> bool {
 /// All replicas must take it. There is always one: a volume without replicas is never assigned.
 async fn put_everywhere(
     stores: &StorePool,
-    replicas: &[StoreId],
-    volume: hayrick_store::VolumeId,
+    place: &Assignment,
     needle: &NewNeedle,
 ) -> Result<(), StoreError> {
     let unavailable = |id: &StoreId| StoreError::Unavailable {
         store: id.to_string(),
         reason: "it is not part of the cluster now".to_owned(),
     };
-    let puts = replicas.iter().map(|id| async move {
+    let (volume, epoch) = (place.id.volume, Epoch::new(place.epoch));
+    let puts = place.replicas.iter().map(|id| async move {
         let store = stores.get(id).ok_or_else(|| unavailable(id))?;
-        store.put(volume, vec![needle.clone()]).await
+        store.put(volume, epoch, vec![needle.clone()]).await
     });
     let done = try_join_all(puts).await?;
     if done.is_empty() { Err(StoreError::NoVolume(volume)) } else { Ok(()) }

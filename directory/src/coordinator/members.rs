@@ -40,6 +40,15 @@ pub struct MemberDisk {
     pub total_bytes: u64,
 }
 
+/// The process that is a directory now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryInfo {
+    /// Where its internal HTTP interface listens, as `host:port`.
+    pub address: String,
+    /// The ZooKeeper session that vouches for it.
+    pub session: i64,
+}
+
 /// The keeper that leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeeperInfo {

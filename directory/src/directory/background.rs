@@ -8,10 +8,13 @@ use tokio_util::sync::CancellationToken;
 use super::Directory;
 use crate::garbage::Step;
 
+/// Between two rounds of leasing keys.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
+
 /// The directory's background work. It ends when the token it was given is cancelled.
 #[must_use = "wait for it when stopping"]
 pub struct Background {
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl Background {
@@ -26,11 +29,12 @@ impl Background {
 }
 
 impl Directory {
-    /// Starts making volumes and deleting garbage, until `stop` is cancelled.
+    /// Starts making volumes, leasing keys and deleting garbage, until `stop` is cancelled.
     pub fn spawn_background(&self, stop: &CancellationToken) -> Background {
         let grow = tokio::spawn(self.clone().grow_until(stop.clone()));
+        let lease = tokio::spawn(self.clone().lease_until(stop.clone()));
         let reap = tokio::spawn(self.clone().reap_until(stop.clone()));
-        Background { tasks: [grow, reap] }
+        Background { tasks: [grow, lease, reap] }
     }
 
     async fn grow_until(self, stop: CancellationToken) {
@@ -42,6 +46,24 @@ impl Directory {
                 () = self.shared.grow_soon.notified() => {}
             }
             self.shared.grower.lock().await.step().await;
+        }
+    }
+
+    async fn lease_until(self, stop: CancellationToken) {
+        let interval = Duration::from_millis(self.shared.config.growth.interval_ms);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // As often as there may be new volumes.
+                () = tokio::time::sleep(interval) => {}
+                () = self.shared.keys.run_low() => {}
+            }
+            self.lease_ahead().await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // While no keys are to be had, every upload says that they run low.
+                () = tokio::time::sleep(LEASE_PAUSE) => {}
+            }
         }
     }
 

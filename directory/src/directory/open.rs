@@ -73,6 +73,7 @@ impl Directory {
         };
         let directory = Self { shared: Arc::new(shared) };
         directory.grow_now().await;
+        directory.lease_ahead().await;
         Ok(directory)
     }
 

@@ -11,19 +11,24 @@ use super::StorePool;
 use crate::{ClusterMap, StoreId};
 
 impl StorePool {
-    /// Keeps to the stores of the cluster map until the coordinator is gone. Clients of stores
-    /// that stay where they are keep their connections.
+    /// Takes the stores of the present cluster map, and then keeps to them until the coordinator
+    /// is gone. Clients of stores that stay where they are keep their connections.
     ///
     /// A store that is not there now stays in the pool at its last address: it may only have
     /// lost the coordinator, as all stores have after a long outage of that, and still serve.
     /// Who asks it finds out. It goes when it is struck from the map.
-    pub async fn follow(self, mut maps: watch::Receiver<Arc<ClusterMap>>, http: Client) {
+    pub fn follow(
+        self,
+        mut maps: watch::Receiver<Arc<ClusterMap>>,
+        http: Client,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let mut addresses = HashMap::new();
-        loop {
-            let map = Arc::clone(&maps.borrow_and_update());
-            self.adopt(&map, &mut addresses, &http);
-            if maps.changed().await.is_err() {
-                return;
+        let map = Arc::clone(&maps.borrow_and_update());
+        self.adopt(&map, &mut addresses, &http);
+        async move {
+            while maps.changed().await.is_ok() {
+                let map = Arc::clone(&maps.borrow_and_update());
+                self.adopt(&map, &mut addresses, &http);
             }
         }
     }

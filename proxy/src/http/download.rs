@@ -8,17 +8,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
-use hayrick_directory::{Access, Bucket, BucketName, ObjectName, Row};
+use hayrick_directory::{Access, Bucket, BucketName, DirectoryError, ObjectName};
 use hayrick_service::ApiError;
 use hayrick_service::download::{Content, respond};
 use hayrick_store::StoreError;
 use hayrick_store::volume::WHOLE_READ_BYTES;
 
-use super::error::{directory_error, no_such_object, read_error, suffix_error, too_many_downloads};
+use super::error::{
+    directory_error, names_unknown, no_such_object, read_error, suffix_error, too_many_downloads,
+};
 use super::validators::{needle_header, validators};
-use super::{Call, NEEDLE_HEADER, USER_PREFIX};
+use super::{Call, DEGRADED_HEADER, NEEDLE_HEADER, USER_PREFIX};
 use crate::image::{self, Suffix};
 use crate::memory::Full;
+use crate::names::{Found, is_away};
 
 /// For whatever might run in a browser: it may show, and nothing else.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
@@ -39,9 +42,11 @@ impl From<Full> for Unsent {
 }
 
 impl Unsent {
-    fn into_api_error(self) -> ApiError {
+    fn into_api_error(self, from_memory: bool) -> ApiError {
         match self {
             Self::Full => too_many_downloads(Full),
+            // It may be another object's name by now, or nobody's.
+            Self::Store(StoreError::NotFound) if from_memory => names_unknown(),
             Self::Store(error) => read_error(error),
         }
     }
@@ -56,42 +61,61 @@ impl Call {
         let base = image::split(name.as_str()).map(|(base, _)| base);
         let names: Vec<&str> = [Some(name.as_str()), base].into_iter().flatten().collect();
         let bucket = self.may_read(bucket, &names)?;
-        if let Some(row) = self.lookup(&bucket, &name).await? {
-            return self.send_object(&bucket, &name, row).await;
+        match self.proxy.look_up(&bucket.name, &name).await {
+            Ok(Some(found)) => return self.send_object(&bucket, &name, found).await,
+            Ok(None) => {}
+            Err(error) => return self.send_remembered_picture(&bucket, &name, error).await,
         }
         match Suffix::of_path(name.as_str()).map_err(|error| suffix_error(&error))? {
             Some((base, suffix)) => {
                 let base: ObjectName = base.parse().map_err(|_| no_such_object())?;
-                let row = self.lookup(&bucket, &base).await?.ok_or_else(no_such_object)?;
-                self.send_picture(&bucket, &row, suffix).await
+                let found = self.lookup(&bucket, &base).await?.ok_or_else(no_such_object)?;
+                self.send_picture(&bucket, &found, suffix).await
             }
             None => Err(no_such_object()),
         }
     }
 
-    async fn lookup(&self, bucket: &Bucket, name: &ObjectName) -> Result<Option<Row>, ApiError> {
-        self.proxy.directory.lookup(&bucket.name, name).await.map_err(directory_error)
+    /// Where no directory tells whether there is an object of this name, and none was seen, it
+    /// may be that of a picture of one that was.
+    async fn send_remembered_picture(
+        self,
+        bucket: &Bucket,
+        name: &ObjectName,
+        error: DirectoryError,
+    ) -> Result<Response, ApiError> {
+        let remembered = || {
+            let (base, suffix) = Suffix::of_path(name.as_str()).ok()??;
+            Some((self.proxy.recall(&bucket.name, &base.parse().ok()?)?, suffix))
+        };
+        match remembered().filter(|_| is_away(&error)) {
+            Some((found, suffix)) => self.send_picture(bucket, &found, suffix).await,
+            None => Err(directory_error(error)),
+        }
+    }
+
+    async fn lookup(&self, bucket: &Bucket, name: &ObjectName) -> Result<Option<Found>, ApiError> {
+        self.proxy.look_up(&bucket.name, name).await.map_err(directory_error)
     }
 
     async fn send_object(
         self,
         bucket: &Bucket,
         name: &ObjectName,
-        mut row: Row,
+        mut found: Found,
     ) -> Result<Response, ApiError> {
-        match self.send_row(bucket, &row).await {
+        let mut sent = self.send_row(bucket, &found).await;
+        if matches!(sent, Err(Unsent::Store(StoreError::NotFound))) && !found.from_memory {
             // Replaced, and the old needles deleted, since the name was looked up.
-            Err(Unsent::Store(StoreError::NotFound)) => {
-                row = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
-                self.send_row(bucket, &row).await.map_err(Unsent::into_api_error)
-            }
-            sent => sent.map_err(Unsent::into_api_error),
+            found = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
+            sent = self.send_row(bucket, &found).await;
         }
+        sent.map_err(|unsent| unsent.into_api_error(found.from_memory))
     }
 
-    async fn send_row(&self, bucket: &Bucket, row: &Row) -> Result<Response, Unsent> {
-        let content = self.content(bucket, row);
-        let (proxy, row) = (Arc::clone(&self.proxy), Arc::new(row.clone()));
+    async fn send_row(&self, bucket: &Bucket, found: &Found) -> Result<Response, Unsent> {
+        let content = self.content(bucket, found);
+        let (proxy, row) = (Arc::clone(&self.proxy), Arc::clone(&found.row));
         let open = move |range: Range<u64>| {
             let (proxy, row) = (Arc::clone(&proxy), Arc::clone(&row));
             async move {
@@ -104,8 +128,9 @@ impl Call {
         respond(&self.method, &self.headers, content, open).await
     }
 
-    fn content(&self, bucket: &Bucket, row: &Row) -> Content {
-        let mut headers = self.object_headers(bucket, &row.content_type);
+    fn content(&self, bucket: &Bucket, found: &Found) -> Content {
+        let row = &*found.row;
+        let mut headers = self.object_headers(bucket, found, &row.content_type);
         headers.extend(needle_header(row).map(|value| (NEEDLE_HEADER, value)));
         for (key, value) in &row.user {
             let name = HeaderName::try_from(format!("{USER_PREFIX}{key}"));
@@ -119,13 +144,23 @@ impl Call {
     }
 
     /// What goes with everything that an uploader made.
-    pub(super) fn object_headers(&self, bucket: &Bucket, content_type: &str) -> HeaderMap {
+    pub(super) fn object_headers(
+        &self,
+        bucket: &Bucket,
+        found: &Found,
+        content_type: &str,
+    ) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let cache_control = match bucket.read {
+            // It may be an old one: whoever keeps it has to ask.
+            Access::Public if found.from_memory => HeaderValue::from_static("public, no-cache"),
             Access::Public => self.proxy.options.cache_control.clone(),
             Access::Private => HeaderValue::from_static("private, no-cache"),
         };
         headers.insert(CACHE_CONTROL, cache_control);
+        if found.from_memory {
+            headers.insert(DEGRADED_HEADER, HeaderValue::from_static("names"));
+        }
         if !is_plain_media(content_type) {
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
         }

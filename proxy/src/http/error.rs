@@ -18,6 +18,11 @@ pub(super) fn no_such_object() -> ApiError {
     ApiError::not_found("there is no object of this name").with_code("NoSuchObject")
 }
 
+/// What was served of this name before is gone, and no directory tells what it is now.
+pub(super) fn names_unknown() -> ApiError {
+    ApiError::unavailable("the directory of names does not answer now", SOON)
+}
+
 pub(super) fn upload_error(error: UploadError) -> ApiError {
     match error {
         UploadError::Body(error) => ApiError::from_body(&*error),
@@ -46,11 +51,15 @@ fn write_error(error: StoreError) -> ApiError {
         | StoreError::Unavailable { .. }
         | StoreError::NoVolume(_)
         | StoreError::ReadOnly(_)
+        | StoreError::StaleEpoch { .. }
+        | StoreError::Copying(_)
         | StoreError::Conflict { .. }) => {
             tracing::warn!(%error, "upload not stored");
             ApiError::unavailable("no store takes the object now", SOON)
         }
         error @ (StoreError::NotFound
+        | StoreError::NoEpoch { .. }
+        | StoreError::NoJob(_)
         | StoreError::Corrupt { .. }
         | StoreError::Failed { .. }
         | StoreError::Io { .. }) => ApiError::internal(error),
@@ -60,7 +69,7 @@ fn write_error(error: StoreError) -> ApiError {
 /// A name whose needles were not read.
 pub(super) fn read_error(error: StoreError) -> ApiError {
     match error {
-        StoreError::Busy { .. } | StoreError::Unavailable { .. } => {
+        StoreError::Busy { .. } | StoreError::Copying(_) | StoreError::Unavailable { .. } => {
             tracing::warn!(%error, "object not read");
             ApiError::unavailable("the object's store does not answer now", SOON)
         }
@@ -73,6 +82,9 @@ pub(super) fn read_error(error: StoreError) -> ApiError {
         error @ (StoreError::NotFound
         | StoreError::Conflict { .. }
         | StoreError::NoVolume(_)
+        | StoreError::StaleEpoch { .. }
+        | StoreError::NoEpoch { .. }
+        | StoreError::NoJob(_)
         | StoreError::ReadOnly(_)
         | StoreError::VolumeFull(_)
         | StoreError::DiskFull(_)

@@ -9,6 +9,9 @@
 //! | `DELETE /{bucket}/{name}` | 204 |
 //! | `GET /{bucket}?prefix=&delimiter=&cursor=&limit=` | a page of names, as JSON |
 //!
+//! While no directory answers, `GET` and `HEAD` serve what the name held when it was last seen, with
+//! the header `X-Hayrick-Degraded: names`; everything else is answered 503.
+//!
 //! A name is everything behind the bucket, percent-decoded once: any UTF-8 of 1 to 1,024
 //! bytes. An object whose name happens to look like a resized picture's is served as it is.
 
@@ -38,6 +41,10 @@ use path::Target;
 
 /// The needle that holds the object, or its first chunk: `vid,key,cookie`.
 pub const NEEDLE_HEADER: HeaderName = HeaderName::from_static("x-hayrick-needle");
+
+/// Says of an answer that not all of the cluster had a part in it: `names`, that the object is
+/// the one that this proxy last saw under the name, as no directory answers.
+pub const DEGRADED_HEADER: HeaderName = HeaderName::from_static("x-hayrick-degraded");
 
 /// Request and answer headers that carry the uploader's own metadata start with this.
 pub const USER_PREFIX: &str = "x-hayrick-meta-";

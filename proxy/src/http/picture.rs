@@ -12,23 +12,26 @@ use hayrick_directory::{Bucket, Row};
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Outcome, Validators, evaluate};
 use hayrick_service::download::{Content, respond};
+use hayrick_store::StoreError;
 
 use super::Call;
-use super::error::{image_error, read_error, too_many_downloads};
+use super::error::{image_error, names_unknown, read_error, too_many_downloads};
 use crate::image::{ENCODER_EPOCH, ImageError, Output, Suffix};
+use crate::names::Found;
 use crate::upload::modified;
 
 impl Call {
     pub(super) async fn send_picture(
         self,
         bucket: &Bucket,
-        row: &Row,
+        found: &Found,
         suffix: Suffix,
     ) -> Result<Response, ApiError> {
+        let row = &*found.row;
         let validators = validators(row, &suffix);
         let output = if evaluate(&self.method, &self.headers, Some(&validators)) == Outcome::Proceed
         {
-            Some(self.transform(row, suffix).await?)
+            Some(self.transform(found, suffix).await?)
         } else {
             None // The client has it, or wants another: no pixel is touched for that.
         };
@@ -40,7 +43,7 @@ impl Call {
             content_type: HeaderValue::from_static(content_type),
             size_bytes: bytes.len() as u64,
             validators,
-            headers: self.object_headers(bucket, content_type),
+            headers: self.object_headers(bucket, found, content_type),
         };
         let open = move |range: Range<u64>| {
             let at = |position| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
@@ -51,12 +54,15 @@ impl Call {
         Ok(answer)
     }
 
-    async fn transform(&self, row: &Row, suffix: Suffix) -> Result<Output, ApiError> {
-        let proxy = &self.proxy;
+    async fn transform(&self, found: &Found, suffix: Suffix) -> Result<Output, ApiError> {
+        let (proxy, row) = (&self.proxy, &found.row);
         proxy.imager.settings().limits.check_bytes(row.size_bytes).map_err(image_error)?;
         // Taken before the source is read: what waits for a thread waits in memory.
         let _slot = proxy.image_slots.try_acquire().map_err(|_| image_error(ImageError::Busy))?;
-        let source = proxy.load_object(row).await.map_err(read_error)?;
+        let source = proxy.load_object(row).await.map_err(|error| match error {
+            StoreError::NotFound if found.from_memory => names_unknown(),
+            error => read_error(error),
+        })?;
         proxy.imager.transform(source, suffix).await.map_err(image_error)
     }
 }

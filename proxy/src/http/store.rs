@@ -65,7 +65,9 @@ impl Call {
         let bucket = self.may_write(bucket, name.as_str())?;
         let condition = condition(&self.headers)?;
         let removed = self.proxy.directory.remove(&bucket.name, &name, condition).await;
-        match removed.map_err(directory_error)? {
+        let removed = removed.map_err(directory_error)?;
+        self.proxy.names.forget(&bucket.name, &name);
+        match removed {
             Some(_) => Ok(StatusCode::NO_CONTENT.into_response()),
             None => Err(no_such_object()),
         }

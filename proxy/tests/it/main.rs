@@ -4,6 +4,7 @@
 
 mod access;
 mod bad_input;
+mod degraded;
 mod full_disk;
 mod objects;
 mod pictures;

@@ -23,27 +23,29 @@ use hayrick_service::client::{Client, ClientError, ClientOptions};
 use hayrick_service::config::ByteSize;
 use hayrick_service::listen::{ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
-use hayrick_store::{NeedleId, Store, StoreClient, StoreHandle};
+use hayrick_store::{Epoch, NeedleId, Store, StoreClient, StoreHandle};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-struct Cluster {
+pub struct Cluster {
     dir: TempDir,
-    stores: BTreeMap<StoreId, Arc<Store>>,
+    pub stores: BTreeMap<StoreId, Arc<Store>>,
     pool: StorePool,
-    directory: Directory,
+    pub directory: Directory,
     late: Late,
-    url: String,
-    http: Client,
+    /// Whether the directory answers all with 503.
+    pub away: Arc<AtomicBool>,
+    pub url: String,
+    pub http: Client,
     /// Ends the stores' listeners.
     shutdown: Shutdown,
 }
 
 impl Cluster {
     /// With `count` stores and a bucket of `copies` copies.
-    async fn new(count: usize, copies: u8) -> Self {
+    pub async fn new(count: usize, copies: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = DirectoryConfig::default();
         config.growth.min_disk_free_bytes = 1 << 20;
@@ -87,6 +89,8 @@ impl Cluster {
         let late = Late::default();
         let routes = hayrick_directory::http::data::router(directory.clone());
         let routes = routes.layer(from_fn_with_state(late.clone(), commit_late));
+        let away = Arc::<AtomicBool>::default();
+        let routes = routes.layer(from_fn_with_state(away.clone(), or_away));
         // The first of two directories does not answer.
         let servers = vec![nobody(), listen(routes, &Shutdown::new()).await];
         let clock = HybridClock::new(SystemClock, 0);
@@ -95,10 +99,10 @@ impl Cluster {
         let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
         let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
         let http = Client::new(ClientOptions::default());
-        Self { dir, stores, pool, directory, late, url, http, shutdown }
+        Self { dir, stores, pool, directory, late, away, url, http, shutdown }
     }
 
-    async fn put(&self, name: &str, body: Vec<u8>) -> Result<NeedleId, String> {
+    pub async fn put(&self, name: &str, body: Vec<u8>) -> Result<NeedleId, String> {
         let call = self.http.put(format!("{}/photos/{name}", self.url)).body(body);
         let answer = call.send().await.map_err(|error| error.to_string())?;
         let text = answer.headers()["x-hayrick-needle"].to_str().unwrap().to_owned();
@@ -134,6 +138,13 @@ async fn commit_late(State(late): State<Late>, request: Request, next: Next) -> 
         assert!(next.run(request).await.status().is_success());
     });
     StatusCode::GATEWAY_TIMEOUT.into_response()
+}
+
+async fn or_away(State(away): State<Arc<AtomicBool>>, request: Request, next: Next) -> Response {
+    if away.load(Ordering::Relaxed) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    next.run(request).await
 }
 
 async fn listen(router: Router, shutdown: &Shutdown) -> String {
@@ -173,12 +184,12 @@ async fn an_upload_is_on_every_replica() {
 async fn a_needle_that_a_replica_lacks_is_read_from_another() {
     let cluster = Cluster::new(3, 3).await;
     let needle = cluster.put("a", bytes(5_000)).await.unwrap();
-    cluster.stores[&"s0".parse().unwrap()].delete(needle).await.unwrap();
+    cluster.stores[&"s0".parse().unwrap()].delete(needle, Epoch::new(1)).await.unwrap();
     cluster.damage("s1", needle, 4096 + 100);
     for _ in 0..20 {
         assert_eq!(cluster.get("a").await.unwrap(), bytes(5_000));
     }
-    cluster.stores[&"s2".parse().unwrap()].delete(needle).await.unwrap();
+    cluster.stores[&"s2".parse().unwrap()].delete(needle, Epoch::new(1)).await.unwrap();
     let error = cluster.get("a").await.unwrap_err();
     assert!(error.contains("damaged"), "damage is graver than a gap: {error}");
 }

@@ -141,18 +141,14 @@ async fn start(
             address.to_string()
         }
     };
-    let mut directories = Vec::new();
     for stage in parts::stages(args.stores, args.postgres.as_deref()) {
         let first = children.len();
         for part in &stage {
-            let config = part.config(&zookeeper, &directories, args.postgres.as_deref());
+            let config = part.config(&zookeeper, args.postgres.as_deref());
             children.push(spawn(part, folder, &config, &ports)?);
         }
         for child in children.iter_mut().skip(first) {
             let addresses = child.wait_until_ready().await?;
-            if child.name.starts_with(parts::DIRECTORY) {
-                directories.extend(addresses.internal.as_deref().map(parts::host_and_port));
-            }
             let (name, pid, log) = (child.name.clone(), child.pid(), child.log.clone());
             processes.push(Process { name, pid, addresses, log });
         }

@@ -20,11 +20,12 @@ pub struct ClusterConfig {
     /// For a store: where it stands. Copies go to different racks. Default `default`.
     #[serde(default = "default_rack")]
     pub rack: Rack,
-    /// For a store: where the others reach its internal listener, as `host:port`. Needed where
+    /// For a store or a directory: where the others reach its internal listener, as `host:port`. Needed where
     /// `internal.listen` is every address of the machine. Default: `internal.listen`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advertise: Option<String>,
-    /// For a proxy: the internal listeners of the directories, as `host:port`.
+    /// For a proxy: the internal listeners of directories, as `host:port`. Those that are registered
+    /// in ZooKeeper are asked too, so none need be named. Default: none.
     #[serde(default)]
     pub directories: Vec<String>,
 }
@@ -40,7 +41,7 @@ impl ClusterConfig {
         match (&self.advertise, internal) {
             (Some(address), _) => Ok(address.clone()),
             (None, Some(address)) if !address.ip().is_unspecified() => Ok(address.to_string()),
-            _ => Err(Failure::usage("the cluster cannot be told where this store is").hint(
+            _ => Err(Failure::usage("the cluster cannot be told where this server is").hint(
                 "set cluster.advertise to the HOST:PORT at which others reach its internal listener",
             )),
         }

@@ -9,8 +9,8 @@
 //! | pictures | for each thread 8 bytes a pixel of `max_pixels`; `max_source` for each that is in work or waits |
 //! | connections | for each, a head as it comes and as it is kept, 64 KiB of a body or an answer, and 32 KiB for the connection itself |
 //!
-//! What does not depend on clients comes on top: the process with nothing to do, and what is kept
-//! of needles and names.
+//! What does not depend on clients comes on top: the process with nothing to do, what is kept of
+//! needles and names, and `proxy.names_memory`.
 
 use std::fmt;
 

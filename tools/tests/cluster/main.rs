@@ -5,15 +5,18 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test may fail by panic and say what it did"
 )]
 
+mod chaos;
 mod dev;
 mod operator;
 mod process;
 
 use std::time::Duration;
 
+use hayrick_service::auth::Secret;
 use hayrick_service::client::{Client, ClientError, ClientOptions};
 use hayrick_store::NeedleId;
 use hayrick_store::status::StoreStatus;
@@ -21,7 +24,7 @@ use hayrick_testkit::ZooKeeper;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use process::{Process, hayrick};
+use process::{Process, TOKEN, hayrick};
 
 struct Cluster {
     zookeeper: ZooKeeper,
@@ -35,6 +38,11 @@ struct Cluster {
 impl Cluster {
     /// With a bucket, `photos`, of two copies.
     async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With these settings of the directory.
+    async fn with(settings: &str) -> Self {
         let (zookeeper, folder) = (ZooKeeper::start(), tempfile::tempdir().unwrap());
         let role = |role: &'static str, name: &str, more: &str| {
             let connect = format!("[cluster]\nzookeeper.connect = \"{}\"\n", zookeeper.address());
@@ -45,11 +53,10 @@ impl Cluster {
             role("store", &format!("s{number}"), &more)
         };
         let stores: Vec<_> = (1..=3).map(store).collect();
-        let directory = role("directory", "d1", "");
-        let address = directory.internal.as_ref().unwrap().strip_prefix("http://").unwrap();
-        let servers = format!("directories = [\"{address}\"]\n");
-        let proxies = vec![role("proxy", "p1", &servers), role("proxy", "p2", &servers)];
-        let http = Client::new(ClientOptions::default());
+        let directory = role("directory", "d1", settings);
+        let proxies = vec![role("proxy", "p1", ""), role("proxy", "p2", "")];
+        let token = Some(Secret::new(TOKEN));
+        let http = Client::new(ClientOptions { token, ..ClientOptions::default() });
         let bucket = json!({"name": "photos", "read": "public", "write": "public", "copies": 2});
         let url = format!("{}/directory/buckets", directory.admin);
         http.post(url).json(&bucket).send().await.unwrap();
@@ -163,6 +170,31 @@ async fn without_zookeeper_reads_and_writes_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_zookeeper_volumes_never_written_to_take_all_that_keys_are_leased_for() {
+    let mut cluster = Cluster::with("[directory]\nlease_keys = 60\n").await;
+    // Another process, to which both volumes are new.
+    cluster.directory.stop();
+    cluster.directory.start_again();
+    cluster.zookeeper.kill();
+    let mut stored = 0;
+    let refused = loop {
+        match cluster.put(stored % 2, &format!("n{stored}"), bytes(stored)).await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(stored, 2 * 60, "two leases, to the last key");
+    let ClientError::Status(answer) = refused else { panic!("{refused}") };
+    assert!(answer.status == 503 && answer.retry_after.is_some(), "{answer}");
+    cluster.zookeeper.restart();
+    eventually(async || cluster.put(0, "later", bytes(1)).await.is_ok()).await;
+    for number in 0..stored {
+        let name = format!("n{number}");
+        assert_eq!(cluster.get(number % 2, &name).await.unwrap(), bytes(number), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_directory_uploads_are_told_to_come_back() {
     let mut cluster = Cluster::start().await;
     cluster.put(0, "a", bytes(1)).await.unwrap();
@@ -179,11 +211,9 @@ async fn without_the_directory_uploads_are_told_to_come_back() {
 fn what_a_role_needs_and_lacks_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let zookeeper = "[cluster]\nzookeeper.connect = \"127.0.0.1:1\"\n";
-    for (role, config, named) in [
-        ("store", "", "cluster.zookeeper.connect"),
-        ("store", zookeeper, "cluster.store"),
-        ("proxy", zookeeper, "cluster.directories"),
-    ] {
+    for (role, config, named) in
+        [("store", "", "cluster.zookeeper.connect"), ("store", zookeeper, "cluster.store")]
+    {
         let path = folder.path().join("hayrick.toml");
         std::fs::write(&path, config).unwrap();
         let output = hayrick(role, &path, &folder.path().join("data")).output().unwrap();

@@ -30,7 +30,8 @@ impl Ran {
 impl Cluster {
     fn run(&self, words: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hayrick"));
-        command.env_clear().env("HAYRICK_ADMIN", &self.directory.admin);
+        command.env_clear().env("HAYRICK_ADMIN_TOKEN", TOKEN);
+        command.env("HAYRICK_ADMIN", &self.directory.admin);
         let output = command.args(words.split_whitespace()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let code = output.status.code().unwrap();

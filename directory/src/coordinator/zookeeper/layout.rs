@@ -12,6 +12,7 @@
 //! | `/buckets/<name>/<key id>` | durable | [`AccessKey`](crate::AccessKey), with its secret | never; removed before its bucket, in one step |
 //! | `/known/<store>` | durable | [`KnownRecord`]: the rack a store was last seen in | with each registration, in one step |
 //! | `/stores/<rack>/<store>` | ephemeral | [`MemberRecord`]: addresses, disks, boot id | never; made and removed |
+//! | `/directories/<boot id>` | ephemeral | [`DirectoryRecord`]: where a directory is reached | never; made and removed |
 //! | `/keeper/leader` | ephemeral | [`LeaderRecord`]: who leads | never; made and removed |
 //! | `/orders/<order>` | durable | [`Order`](crate::Order): what an operator told the keeper | never; made and removed |
 //!
@@ -44,12 +45,13 @@ pub(super) const VOLUMES: &str = "/volumes";
 pub(super) const BUCKETS: &str = "/buckets";
 pub(super) const KNOWN: &str = "/known";
 pub(super) const STORES: &str = "/stores";
+pub(super) const DIRECTORIES: &str = "/directories";
 pub(super) const LEADER: &str = "/keeper/leader";
 /// Made with the first order: clusters were begun before there were any.
 pub(super) const ORDERS: &str = "/orders";
 /// The folders that are made with a cluster, parents first.
-pub(super) const FOLDERS: [&str; 7] =
-    ["/ids", "/ids/keys", VOLUMES, BUCKETS, KNOWN, STORES, "/keeper"];
+pub(super) const FOLDERS: [&str; 8] =
+    ["/ids", "/ids/keys", VOLUMES, BUCKETS, KNOWN, STORES, DIRECTORIES, "/keeper"];
 
 /// Which cluster this is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +89,13 @@ pub(super) struct MemberRecord {
     pub(super) disks: Vec<MemberDisk>,
 }
 
+/// The process that is a directory now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DirectoryRecord {
+    pub(super) cluster_id: Uuid,
+    pub(super) address: String,
+}
+
 /// The keeper that leads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LeaderRecord {
@@ -106,6 +115,7 @@ pub(super) enum Entry {
     AccessKey(BucketName, String),
     Known(StoreId),
     Member(Rack, StoreId),
+    Directory(Uuid),
     Leader,
     Order(OrderId),
 }
@@ -121,6 +131,7 @@ impl Entry {
             ["buckets", name, id] => Some(Self::AccessKey(name.parse().ok()?, id.to_owned())),
             ["known", store] => store.parse().ok().map(Self::Known),
             ["stores", rack, store] => Some(Self::Member(rack.parse().ok()?, store.parse().ok()?)),
+            ["directories", id] => id.parse().ok().map(Self::Directory),
             ["keeper", "leader"] => Some(Self::Leader),
             ["orders", order] => order.parse().ok().map(Self::Order),
             _ => None,
@@ -135,6 +146,7 @@ impl Entry {
             Self::AccessKey(name, id) => format!("{BUCKETS}/{name}/{id}"),
             Self::Known(store) => format!("{KNOWN}/{store}"),
             Self::Member(rack, store) => format!("{}/{store}", rack_path(rack)),
+            Self::Directory(id) => format!("{DIRECTORIES}/{id}"),
             Self::Leader => LEADER.to_owned(),
             Self::Order(id) => format!("{ORDERS}/{id}"),
         }
@@ -201,6 +213,7 @@ mod tests {
             "/buckets/photos/00ff",
             "/known/store-1",
             "/stores/rack.a/store-1",
+            "/directories/67e55044-10b1-426f-9247-bb680e5fe0c8",
             "/keeper/leader",
             "/orders/move:7:a:b",
         ] {

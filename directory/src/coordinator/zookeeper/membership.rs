@@ -1,5 +1,6 @@
-//! A store's presence: an ephemeral node for as long as its process lives.
+//! The presence of a store or a directory: an ephemeral node for as long as its process lives.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,11 +12,13 @@ use zookeeper_client::{Client, CreateMode, Error};
 
 use super::change::{Doubt, Stop};
 use super::entries::{Node, read};
-use super::layout::{Entry, KnownRecord, MemberRecord, encode, rack_path};
+use super::layout::{
+    DIRECTORIES, DirectoryRecord, Entry, KnownRecord, MemberRecord, encode, rack_path,
+};
 use super::{Shared, ZooKeeperCoordinator};
 use crate::coordinator::MemberDisk;
 use crate::coordinator::rules::{check_unused, store_name};
-use crate::{CoordinatorError, Rack, StoreId};
+use crate::{ClusterMap, CoordinatorError, Rack, StoreId};
 
 /// How often it is looked whether another process gave the id free.
 const TAKEN_PAUSE: Duration = Duration::from_millis(250);
@@ -35,7 +38,15 @@ pub struct Registration {
     pub disks: Vec<MemberDisk>,
 }
 
-/// Whether the cluster knows that a store is there.
+/// What a process is registered as.
+#[derive(Debug, Clone)]
+enum Role {
+    Store(Registration),
+    /// Reached at this address.
+    Directory(String),
+}
+
+/// Whether the cluster knows that a process is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// As far as is known here.
@@ -47,9 +58,9 @@ pub enum Presence {
     Taken,
 }
 
-/// A registered store. Dropping it leaves the node to the end of the session;
+/// A registered process. Dropping it leaves the node to the end of the session;
 /// [`Registered::leave`] removes it at once.
-#[must_use = "the store is kept registered by it"]
+#[must_use = "the process is kept registered by it"]
 pub struct Registered {
     shared: Arc<Shared>,
     entry: Entry,
@@ -63,7 +74,8 @@ enum Outcome {
     /// Another process has the id.
     Held {
         boot_id: Uuid,
-        address: String,
+        /// What to say if it goes on having it.
+        taken: CoordinatorError,
     },
 }
 
@@ -77,44 +89,96 @@ impl ZooKeeperCoordinator {
         &self,
         registration: Registration,
     ) -> Result<Registered, CoordinatorError> {
+        let known = Entry::Known(registration.store.clone());
+        self.register_as(Role::Store(registration), vec![known]).await
+    }
+
+    /// Makes this process a directory of the cluster, reached at an address given as
+    /// `host:port`, and keeps it so through lost sessions.
+    pub async fn register_directory(
+        &self,
+        address: String,
+    ) -> Result<Registered, CoordinatorError> {
+        self.register_as(Role::Directory(address), Vec::new()).await
+    }
+
+    async fn register_as(
+        &self,
+        role: Role,
+        mut shown: Vec<Entry>,
+    ) -> Result<Registered, CoordinatorError> {
         let shared = Arc::clone(&self.shared);
         let mut held_since = Instant::now();
         let mut holder = None;
         loop {
-            match shared.try_register(&registration).await? {
+            match shared.try_register(&role).await? {
                 Outcome::Registered => break,
-                Outcome::Held { boot_id, address } => {
+                Outcome::Held { boot_id, taken } => {
                     if holder.replace(boot_id) != Some(boot_id) {
                         held_since = Instant::now();
                     }
                     // A dead process's session is over by then, unless its timeout is longer.
                     if held_since.elapsed() > shared.session_timeout() * 2 {
-                        let store = registration.store;
-                        return Err(CoordinatorError::StoreTaken { store, address });
+                        return Err(taken);
                     }
                     tokio::time::sleep(TAKEN_PAUSE).await;
                 }
             }
         }
-        let entry = Entry::Member(registration.rack.clone(), registration.store.clone());
-        shared.show(vec![Entry::Known(registration.store.clone()), entry.clone()]).await;
-        tracing::info!(store = %registration.store, rack = %registration.rack, "store registered");
+        let entry = role.entry(shared.boot_id);
+        shown.push(entry.clone());
+        shared.show(shown).await;
+        tracing::info!(%role, "registered");
         let (sender, presence) = watch::channel(Presence::Present);
-        let task = tokio::spawn(Arc::clone(&shared).stay_registered(registration, sender));
+        let task = tokio::spawn(Arc::clone(&shared).stay_registered(role, sender));
         Ok(Registered { shared, entry, presence, task })
     }
 }
 
+impl Role {
+    /// Its node; `boot_id` is this process's.
+    fn entry(&self, boot_id: Uuid) -> Entry {
+        match self {
+            Self::Store(Registration { store, rack, .. }) => {
+                Entry::Member(rack.clone(), store.clone())
+            }
+            Self::Directory(_) => Entry::Directory(boot_id),
+        }
+    }
+
+    /// Whether a map shows it, with the boot id of this process.
+    fn session(&self, map: &ClusterMap, own: Uuid) -> Option<i64> {
+        match self {
+            Self::Store(Registration { store, .. }) => {
+                let member = map.stores.get(store)?.member.as_ref()?;
+                (member.boot_id == own).then_some(member.session)
+            }
+            Self::Directory(_) => map.directories.get(&own).map(|directory| directory.session),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(Registration { store, rack, .. }) => {
+                write!(f, "store {store} in rack {rack}")
+            }
+            Self::Directory(address) => write!(f, "directory at {address}"),
+        }
+    }
+}
+
 impl Registered {
-    /// Whether the cluster knows that the store is there; tells of changes.
+    /// Whether the cluster knows that the process is there; tells of changes.
     pub fn presence(&self) -> watch::Receiver<Presence> {
         self.presence.clone()
     }
 
-    /// Takes the store off the cluster, for a stop: nobody waits for its session's end.
+    /// Takes the process off the cluster, for a stop: nobody waits for its session's end.
     pub async fn leave(self) -> Result<(), CoordinatorError> {
         self.task.abort();
-        match self.shared.remove(self.entry.clone(), "the store's presence".to_owned()).await {
+        match self.shared.remove(self.entry.clone(), "the process's presence".to_owned()).await {
             Err(CoordinatorError::Missing(_)) => Ok(()),
             left => left,
         }
@@ -129,15 +193,11 @@ impl Drop for Registered {
 
 impl Shared {
     /// Registers again whenever the node is not there, or is of a session that is over.
-    async fn stay_registered(
-        self: Arc<Self>,
-        registration: Registration,
-        presence: watch::Sender<Presence>,
-    ) {
+    async fn stay_registered(self: Arc<Self>, role: Role, presence: watch::Sender<Presence>) {
         let mut maps = self.map.subscribe();
         let mut sessions = self.sessions.subscribe();
         loop {
-            if self.is_present(&registration) {
+            if self.is_present(&role) {
                 presence.send_if_modified(|now| {
                     std::mem::replace(now, Presence::Present) != Presence::Present
                 });
@@ -152,42 +212,42 @@ impl Shared {
                 *now == Presence::Present
                     && std::mem::replace(now, Presence::Absent) != Presence::Absent
             });
-            match self.try_register(&registration).await {
+            match self.try_register(&role).await {
                 Ok(Outcome::Registered) => {
-                    tracing::info!(store = %registration.store, "store registered again");
-                    let entry =
-                        Entry::Member(registration.rack.clone(), registration.store.clone());
-                    self.show(vec![entry]).await;
+                    tracing::info!(%role, "registered again");
+                    self.show(vec![role.entry(self.boot_id)]).await;
                 }
-                Ok(Outcome::Held { address, .. }) => {
+                Ok(Outcome::Held { taken, .. }) => {
                     if presence.send_replace(Presence::Taken) != Presence::Taken {
-                        let store = registration.store.clone();
-                        let error = CoordinatorError::StoreTaken { store, address };
-                        tracing::error!(%error, "store not registered");
+                        tracing::error!(error = %taken, "not registered");
                     }
                     tokio::time::sleep(FAILED_PAUSE).await;
                 }
                 Err(error) => {
-                    tracing::warn!(store = %registration.store, %error, "store not registered");
+                    tracing::warn!(%role, %error, "not registered");
                     tokio::time::sleep(FAILED_PAUSE).await;
                 }
             }
         }
     }
 
-    fn is_present(&self, registration: &Registration) -> bool {
+    fn is_present(&self, role: &Role) -> bool {
         let session = self.sessions.id();
-        let map = self.map.borrow();
-        let member = map.stores.get(&registration.store).and_then(|known| known.member.as_ref());
         // Without a session nothing can be done about it.
-        session == 0
-            || member
-                .is_some_and(|member| member.boot_id == self.boot_id && member.session == session)
+        session == 0 || role.session(&self.map.borrow(), self.boot_id) == Some(session)
     }
 
-    async fn try_register(&self, registration: &Registration) -> Result<Outcome, CoordinatorError> {
-        let what = format!("the presence of store {}", registration.store);
-        self.change(&what, |client, doubt| self.register_once(registration, client, doubt)).await
+    async fn try_register(&self, role: &Role) -> Result<Outcome, CoordinatorError> {
+        let what = format!("the presence of {role}");
+        self.change(&what, |client, doubt| async move {
+            match role {
+                Role::Store(registration) => self.register_once(registration, client, doubt).await,
+                Role::Directory(address) => {
+                    self.register_directory_once(address, client, doubt).await
+                }
+            }
+        })
+        .await
     }
 
     async fn register_once(
@@ -206,7 +266,8 @@ impl Shared {
             let Some(holder) = read::<MemberRecord>(&client, &path).await? else { continue };
             let MemberRecord { boot_id, address, .. } = holder.value;
             if boot_id != self.boot_id {
-                return Ok(Outcome::Held { boot_id, address });
+                let taken = CoordinatorError::StoreTaken { store: store.clone(), address };
+                return Ok(Outcome::Held { boot_id, taken });
             }
             if holder.stat.ephemeral_owner == client.session_id().0 && *rack == registration.rack {
                 return Ok(Outcome::Registered);
@@ -244,6 +305,42 @@ impl Shared {
         match doubt.settle(writer.commit()).await.map_err(Error::from) {
             Ok(_) => Ok(Outcome::Registered),
             Err(Error::NodeExists | Error::BadVersion | Error::NoNode) => Err(Stop::Again),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn register_directory_once(
+        &self,
+        address: &str,
+        client: Client,
+        doubt: Doubt,
+    ) -> Result<Outcome, Stop> {
+        let path = Entry::Directory(self.boot_id).path();
+        if let Some(present) = read::<DirectoryRecord>(&client, &path).await? {
+            if present.stat.ephemeral_owner == client.session_id().0 {
+                return Ok(Outcome::Registered);
+            }
+            // Ours, of a session that is over and would take the node along.
+            match doubt.settle(client.delete(&path, Some(present.stat.version))).await {
+                Ok(()) | Err(Error::NoNode | Error::BadVersion) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let acls = self.acls();
+        let (cluster_id, address) = (self.cluster_id, address.to_owned());
+        let record = encode(Uuid::new_v4(), &DirectoryRecord { cluster_id, address })?;
+        let ephemeral = CreateMode::Ephemeral.with_acls(acls);
+        match doubt.settle(client.create(&path, &record, &ephemeral)).await {
+            Ok(_) => Ok(Outcome::Registered),
+            Err(Error::NodeExists) => Err(Stop::Again),
+            Err(Error::NoNode) => {
+                // A cluster that was begun by a version which knew of no such folder.
+                let durable = CreateMode::Persistent.with_acls(acls);
+                match client.create(DIRECTORIES, &[], &durable).await {
+                    Ok(_) | Err(Error::NodeExists) => Err(Stop::Again),
+                    Err(error) => Err(error.into()),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }

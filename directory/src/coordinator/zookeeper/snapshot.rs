@@ -4,8 +4,10 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 use zookeeper_client::Stat;
 
-use super::layout::{ClusterRecord, Entry, KnownRecord, LeaderRecord, MemberRecord, decode};
-use crate::coordinator::{KeeperInfo, KnownStore, Member, Versioned};
+use super::layout::{
+    ClusterRecord, DirectoryRecord, Entry, KnownRecord, LeaderRecord, MemberRecord, decode,
+};
+use crate::coordinator::{DirectoryInfo, KeeperInfo, KnownStore, Member, Versioned};
 use crate::{AccessKey, Bucket, ClusterMap, Order};
 
 /// Why a node does not become part of the map.
@@ -63,6 +65,12 @@ pub(super) fn apply(
             let known = known.or_insert(KnownStore { rack: rack.clone(), since_ms, member: None });
             known.member = Some(Member { rack, address, disks, boot_id, session });
         }
+        Entry::Directory(id) => {
+            let DirectoryRecord { cluster_id, address } = value(data)?;
+            belongs(cluster_id == map.cluster_id)?;
+            let session = stat.ephemeral_owner;
+            map.directories.insert(*id, DirectoryInfo { address, session });
+        }
         Entry::Leader => {
             let LeaderRecord { name, address, .. } = value(data)?;
             let term = u64::try_from(stat.czxid).unwrap_or(0);
@@ -98,6 +106,7 @@ fn remove(map: &mut ClusterMap, entry: &Entry) -> Result<(), Damage> {
                 known.member.take_if(|member| member.rack == *rack);
             }
         }
+        Entry::Directory(id) => drop(map.directories.remove(id)),
         Entry::Leader => map.keeper = None,
         Entry::Order(id) => drop(map.orders.remove(id)),
     }
@@ -134,7 +143,7 @@ pub(super) fn carry_over<'a>(
                 to.orders.extend(order.map(|order| (id.clone(), order.clone())));
             }
             // Those who are here now wrote what they are just now.
-            Entry::Cluster | Entry::Member(..) | Entry::Leader => {}
+            Entry::Cluster | Entry::Member(..) | Entry::Directory(_) | Entry::Leader => {}
         }
     }
 }

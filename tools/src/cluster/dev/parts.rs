@@ -48,21 +48,15 @@ pub fn stages(stores: u8, postgres: Option<&str>) -> Vec<Vec<Part>> {
 
 impl Part {
     /// Its configuration, but for what flags say.
-    pub fn config(
-        &self,
-        zookeeper: &str,
-        directories: &[String],
-        postgres: Option<&str>,
-    ) -> String {
+    pub fn config(&self, zookeeper: &str, postgres: Option<&str>) -> String {
         let mut text = format!("[cluster]\nzookeeper.connect = {}\n", quoted(zookeeper));
         let written = match self.role {
             Role::Store => writeln!(text, "store = \"s{0}\"\nrack = \"r{0}\"", self.number),
-            Role::Proxy => writeln!(text, "directories = {directories:?}"),
             Role::Directory => match postgres {
                 Some(url) => writeln!(text, "\n[directory.postgres]\nurl = {}", quoted(url)),
                 None => Ok(()),
             },
-            Role::All => Ok(()),
+            Role::Proxy | Role::All => Ok(()),
         };
         debug_assert!(written.is_ok(), "a String takes everything");
         text
@@ -72,11 +66,6 @@ impl Part {
 /// A text as TOML and JSON write it.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-/// `HOST:PORT` of a URL.
-pub fn host_and_port(url: &str) -> String {
-    url.trim_start_matches("http://").to_owned()
 }
 
 impl From<u16> for Ports {
@@ -133,7 +122,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("hayrick.toml");
         for part in stages(2, Some("host=/run")).iter().flatten() {
-            let config = part.config("h:1", &["h:2".to_owned()], Some("host=/run user='u\"'"));
+            let config = part.config("h:1", Some("host=/run user='u\"'"));
             std::fs::write(&path, &config).unwrap();
             let args = ConfigArgs { config: Some(path.clone()), ..ConfigArgs::default() };
             let read = HayrickConfig::load(&args).unwrap();

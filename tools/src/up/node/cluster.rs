@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hayrick_directory::zookeeper::{Registered, Registration, ZooKeeperCoordinator};
 use hayrick_directory::{
@@ -19,6 +20,12 @@ use crate::failure::Failure;
 use crate::up::folder::DataFolder;
 use crate::up::listeners::Routers;
 
+/// Peers are near, and their kernels answer at once.
+const PEER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that hangs holds up whoever asked it for so long, until its health is known. A disk
+/// that is only busy has synced by then.
+const PEER_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// A store of a cluster.
 pub struct StoreNode {
     coordinator: Arc<ZooKeeperCoordinator>,
@@ -33,6 +40,7 @@ pub struct DirectoryNode {
     background: Background,
     stop_background: CancellationToken,
     following: JoinHandle<()>,
+    registered: Registered,
 }
 
 /// A proxy of a cluster.
@@ -83,24 +91,27 @@ impl StoreNode {
 
     /// Leaves the cluster, syncs every volume and saves the indexes.
     pub async fn close(self) {
-        if let Err(error) = self.registered.leave().await {
-            tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
-        }
+        leave(self.registered).await;
         self.store.close().await;
     }
 }
 
 impl DirectoryNode {
-    /// Opens the names and makes the volumes that are missing.
-    pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
+    /// Opens the names, makes the volumes that are missing, and then lets the proxies know.
+    pub async fn open(
+        settings: &Settings,
+        folder: &DataFolder,
+        internal: Option<SocketAddr>,
+    ) -> Result<Self, Failure> {
         let config = cluster(settings)?;
+        let address = config.reached_at(internal)?;
         let coordinator = join(config, folder).await?;
         let (stores, following) = follow(settings, &coordinator);
         let (path, map) = (folder.directory(), coordinator.map());
         let names = open_names(&path, &settings.directory, &map).await;
         let names = names.map_err(|error| Failure::failed(error.to_string()))?;
         let directory = Directory::new(Parts {
-            coordinator,
+            coordinator: Arc::clone(&coordinator) as _,
             names,
             stores: Arc::new(stores),
             clock: HybridClock::new(SystemClock, 0),
@@ -108,9 +119,10 @@ impl DirectoryNode {
         })
         .await
         .map_err(|error| Failure::failed(format!("directory: {error}")))?;
+        let registered = coordinator.register_directory(address).await.map_err(refused)?;
         let stop_background = CancellationToken::new();
         let background = directory.spawn_background(&stop_background);
-        Ok(Self { directory, background, stop_background, following })
+        Ok(Self { directory, background, stop_background, following, registered })
     }
 
     /// The directory's two interfaces.
@@ -122,8 +134,9 @@ impl DirectoryNode {
         }
     }
 
-    /// Ends the background work.
+    /// Leaves the cluster, and ends the background work.
     pub async fn close(self) {
+        leave(self.registered).await;
         self.stop_background.cancel();
         self.background.finished().await;
         self.following.abort();
@@ -134,10 +147,6 @@ impl ProxyNode {
     /// Starts the image threads; everything else is asked for when it is needed.
     pub async fn open(settings: &Settings, folder: &DataFolder) -> Result<Self, Failure> {
         let config = cluster(settings)?;
-        if config.directories.is_empty() {
-            let advice = "name the internal addresses of the directories, as HOST:PORT";
-            return Err(missing("cluster.directories", advice));
-        }
         let servers = config.directories.iter().map(|address| format!("http://{address}"));
         let coordinator = join(config, folder).await?;
         let (stores, following) = follow(settings, &coordinator);
@@ -168,6 +177,12 @@ impl ProxyNode {
     pub async fn close(self) {
         self.proxy.stop().await;
         self.following.abort();
+    }
+}
+
+async fn leave(registered: Registered) {
+    if let Err(error) = registered.leave().await {
+        tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
     }
 }
 
@@ -207,6 +222,10 @@ fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool
 
 /// How other servers of the cluster are asked: one token opens all internal listeners.
 fn peers(settings: &Settings) -> Client {
-    let token = settings.internal.token.clone();
-    Client::new(ClientOptions { token, ..ClientOptions::default() })
+    Client::new(ClientOptions {
+        token: settings.internal.token.clone(),
+        connect_timeout: PEER_CONNECT_TIMEOUT,
+        timeout: Some(PEER_ANSWER_TIMEOUT),
+        ..ClientOptions::default()
+    })
 }

@@ -41,7 +41,8 @@ impl Node {
             Role::All => Ok(Self::All(Box::new(AllNode::open(settings, folder).await?))),
             Role::Store => Ok(Self::Store(StoreNode::open(settings, folder, internal).await?)),
             Role::Directory => {
-                Ok(Self::Directory(Box::new(DirectoryNode::open(settings, folder).await?)))
+                let node = DirectoryNode::open(settings, folder, internal).await?;
+                Ok(Self::Directory(Box::new(node)))
             }
             Role::Proxy => Ok(Self::Proxy(ProxyNode::open(settings, folder).await?)),
         }

@@ -163,3 +163,44 @@ async fn a_store_is_struck_off_once_it_is_gone_and_empty() {
     let _back = one.register(registration("s1", "r1")).await.unwrap();
     sees(&*other, |map| is_there(map, "s1")).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_are_seen_as_long_as_they_live() {
+    let config = fresh();
+    let (one, other) = (open(&config).await, open(&config).await);
+    let observer = open(&config).await;
+    // As in a cluster that was begun before directories registered.
+    plain_client(&config).await.delete("/directories", None).await.unwrap();
+    let leaving = one.register_directory("d1:8181".to_owned()).await.unwrap();
+    assert_eq!(one.map().directories.len(), 1, "its own map shows it on return");
+    let _staying = other.register_directory("d2:8181".to_owned()).await.unwrap();
+    let map = sees(&*observer, |map| map.directories.len() == 2).await;
+    let mut addresses: Vec<_> = map.directories.values().map(|info| &info.address).collect();
+    addresses.sort();
+    assert_eq!(addresses, ["d1:8181", "d2:8181"]);
+    leaving.leave().await.unwrap();
+    sees(&*observer, |map| map.directories.len() == 1).await;
+    drop(other);
+    sees(&*observer, |map| map.directories.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_whose_session_ended_registers_again() {
+    let config = fresh();
+    let coordinator = open(&config).await;
+    let registered = coordinator.register_directory("d1:8181".to_owned()).await.unwrap();
+    let client = plain_client(&config).await;
+    let [name] = &client.list_children("/directories").await.unwrap()[..] else { panic!() };
+    let path = format!("/directories/{name}");
+    let (_, before) = client.get_data(&path).await.unwrap();
+    client.delete(&path, None).await.unwrap();
+    let back = async {
+        let is_new = |(_, stat): (_, zookeeper_client::Stat)| stat.czxid > before.czxid;
+        while !client.get_data(&path).await.is_ok_and(is_new) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();
+    registered.presence().wait_for(|now| *now == Presence::Present).await.unwrap();
+    sees(&*coordinator, |map| map.directories.len() == 1).await;
+}

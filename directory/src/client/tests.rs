@@ -1,0 +1,117 @@
+//! On real sockets: directories that answer, that are slow, and that are frozen.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use hayrick_service::client::ClientOptions;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::{EmbeddedCoordinator, SystemClock};
+
+struct Bench {
+    _folder: tempfile::TempDir,
+    client: DirectoryClient,
+}
+
+fn bench(named: &[&str]) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let coordinator = Arc::new(EmbeddedCoordinator::open(folder.path().join("c.json")).unwrap());
+    let named = named.iter().map(|address| format!("http://{address}")).collect();
+    let http = Client::new(ClientOptions::default());
+    let clock = HybridClock::new(SystemClock, 0);
+    Bench { _folder: folder, client: DirectoryClient::new(named, http, coordinator, clock) }
+}
+
+impl Bench {
+    async fn lookup(&self) -> Result<Option<Row>, DirectoryError> {
+        self.client.lookup(&"photos".parse().unwrap(), &"x".parse().unwrap()).await
+    }
+
+    async fn remove(&self) -> Result<Option<Row>, DirectoryError> {
+        let (bucket, name) = ("photos".parse().unwrap(), "x".parse().unwrap());
+        self.client.remove(&bucket, &name, Condition::None).await
+    }
+}
+
+/// A directory without any rows, which answers after a while; and how often it was asked.
+async fn directory(pause: Duration) -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let router = Router::new().fallback(async move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(pause).await;
+        "null"
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, asked)
+}
+
+/// One that takes connections, as the kernel does for a frozen process, and says nothing.
+async fn frozen() -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut kept: Vec<TcpStream> = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            kept.push(stream);
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn a_frozen_directory_costs_one_wait_and_not_one_for_each_request() {
+    let ((frozen, asked), (good, _)) = (frozen().await, directory(Duration::ZERO).await);
+    let bench = bench(&[&frozen, &good]);
+    for _ in 0..40 {
+        assert_eq!(bench.lookup().await.unwrap(), None);
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((1..=6).contains(&asked), "{asked} of 40 requests met it");
+}
+
+#[tokio::test]
+async fn without_any_other_a_frozen_directory_is_waited_for_once() {
+    let (frozen, asked) = frozen().await;
+    let bench = bench(&[&frozen]);
+    let waited = bench.lookup().await.unwrap_err().to_string();
+    assert!(waited.contains("no answer from"), "{waited}");
+    // It rests for a second, and by each request that finds the rest over for longer.
+    let mut told_at_once = 0;
+    for _ in 0..3 {
+        let told = bench.remove().await.unwrap_err().to_string();
+        told_at_once += usize::from(told.contains("no directory of the cluster answers"));
+        if told_at_once > 0 {
+            break;
+        }
+    }
+    assert_eq!(told_at_once, 1, "{} connections", asked.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn a_slow_lookup_is_made_twice_and_a_slow_change_is_not() {
+    let ((slow, _), (other, asked)) = (directory(HEDGE * 2).await, directory(Duration::ZERO).await);
+    bench(&[&slow, &other]).remove().await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    bench(&[&slow, &other]).lookup().await.unwrap();
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn one_that_is_gone_is_passed_over() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = free.local_addr().unwrap().to_string();
+    drop(free);
+    let (good, asked) = directory(Duration::ZERO).await;
+    let bench = bench(&[&gone, &good]);
+    for _ in 0..10 {
+        bench.remove().await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 10);
+}
