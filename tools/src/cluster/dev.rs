@@ -126,31 +126,25 @@ async fn start(
 ) -> Result<Running, Failure> {
     let ports = Ports::from(args.port);
     let mut processes = Vec::new();
-    let zookeeper = match &args.zookeeper {
-        Some(address) => address.clone(),
-        None => {
-            let (child, address) = zookeeper::start(folder, ports.zookeeper())?;
-            let child = keep(children, child);
-            zookeeper::wait(child, &address).await?;
-            processes.push(Process {
-                name: child.name.clone(),
-                pid: child.pid(),
-                addresses: Ready { internal: Some(address.to_string()), ..Ready::default() },
-                log: child.log.clone(),
-            });
-            address.to_string()
-        }
+    let zookeeper = if let Some(address) = &args.zookeeper {
+        address.clone()
+    } else {
+        let (child, address) = zookeeper::start(folder, ports.zookeeper())?;
+        let child = keep(children, child);
+        zookeeper::wait(child, &address).await?;
+        let addresses = Ready { internal: Some(address.to_string()), ..Ready::default() };
+        processes.push(Process::new(child, addresses));
+        address.to_string()
     };
     for stage in parts::stages(args.stores, args.postgres.as_deref()) {
         let first = children.len();
         for part in &stage {
             let config = part.config(&zookeeper, args.postgres.as_deref());
-            children.push(spawn(part, folder, &config, &ports)?);
+            children.push(spawn(part, folder, &config, ports)?);
         }
         for child in children.iter_mut().skip(first) {
             let addresses = child.wait_until_ready().await?;
-            let (name, pid, log) = (child.name.clone(), child.pid(), child.log.clone());
-            processes.push(Process { name, pid, addresses, log });
+            processes.push(Process::new(child, addresses));
         }
     }
     Ok(Running { data: folder.to_owned(), processes })
@@ -163,7 +157,7 @@ fn keep(children: &mut Vec<Child>, child: Child) -> &mut Child {
     children.get_mut(at).unwrap_or_else(|| unreachable!("a child that is there"))
 }
 
-fn spawn(part: &Part, folder: &Path, config: &str, ports: &Ports) -> Result<Child, Failure> {
+fn spawn(part: &Part, folder: &Path, config: &str, ports: Ports) -> Result<Child, Failure> {
     let folder = folder.join(&part.name);
     std::fs::create_dir_all(&folder).map_err(Failure::file("make", &folder))?;
     let path = folder.join("hayrick.toml");
@@ -201,6 +195,13 @@ async fn make_bucket(running: &Running, copies: u8) -> Result<(), Failure> {
         sleep(LOOK_EVERY / 2).await;
     }
     Ok(())
+}
+
+impl Process {
+    fn new(child: &Child, addresses: Ready) -> Self {
+        let (name, log) = (child.name.clone(), child.log.clone());
+        Self { name, pid: child.pid(), addresses, log }
+    }
 }
 
 impl Running {

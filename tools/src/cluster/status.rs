@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use hayrick_directory::http::admin::{ClusterStatus, DirectoryStatus, StoreEntry, VolumeEntry};
-use hayrick_directory::{LastReport, VolumeState};
+use hayrick_directory::{LastReport, StoreId, VolumeState};
 use serde::Serialize;
 
 use super::view::View;
@@ -94,14 +94,12 @@ fn by_state(volumes: &[VolumeEntry], under_replicated: usize) -> String {
     }
     let states: Vec<String> =
         states.iter().map(|(state, many)| format!("{many} {state}")).collect();
-    let mut text = volumes.len().to_string();
-    if !states.is_empty() {
-        text += &format!(": {}", states.join(", "));
-    }
+    let mut parts = vec![format!("{} in all", volumes.len())];
+    parts.extend(states);
     if under_replicated > 0 {
-        text += &format!("; {under_replicated} under-replicated");
+        parts.push(format!("{under_replicated} under-replicated"));
     }
-    text
+    parts.join(", ")
 }
 
 fn state(volume: &VolumeEntry) -> &'static str {
@@ -196,7 +194,7 @@ fn volumes(text: &mut String, view: &View, all: bool) -> std::fmt::Result {
             Column::number("EPOCH", |line| line.volume.epoch.to_string()),
             Column::number("ABSENT", |line| line.absent.to_string()),
             Column::text("STORES", |line| {
-                let stores: Vec<&str> = line.volume.replicas.iter().map(|id| id.as_str()).collect();
+                let stores: Vec<&str> = line.volume.replicas.iter().map(StoreId::as_str).collect();
                 stores.join(" ")
             }),
         ],

@@ -1,5 +1,6 @@
 //! `hayrick cluster dev`, with all of its processes.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,7 +72,6 @@ impl Dev {
             assert!(rustix::process::test_kill_process(pid).is_err(), "still there");
         }
         let mut told = [String::new(), String::new()];
-        use std::io::Read as _;
         self.child.stdout.take().unwrap().read_to_string(&mut told[0]).unwrap();
         self.child.stderr.take().unwrap().read_to_string(&mut told[1]).unwrap();
         told

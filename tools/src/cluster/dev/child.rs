@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long a process may take until it serves. A JVM on a busy machine is slow.
 const START_PATIENCE: Duration = Duration::from_mins(2);
 /// How long it may take to sync and leave.
-const STOP_PATIENCE: Duration = Duration::from_secs(60);
+const STOP_PATIENCE: Duration = Duration::from_mins(1);
 /// Has a process end with its parent, however that dies. It is part of every Linux.
 const WITH_PARENT: [&str; 3] = ["/usr/bin/setpriv", "--pdeathsig", "TERM"];
 

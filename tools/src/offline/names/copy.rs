@@ -1,5 +1,6 @@
 //! `hayrick names copy`: the names moved from one engine to another.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -207,8 +208,9 @@ impl Answer {
         );
         for TableSums { table, from, to } in &self.sums {
             let what = if from == to { "the same on both sides" } else { "not the same" };
-            text +=
-                &format!("\n{table}: {} and {}, {what}", count(from.entries), count(to.entries));
+            let (from, to) = (count(from.entries), count(to.entries));
+            let told = write!(text, "\n{table}: {from} and {to}, {what}");
+            debug_assert!(told.is_ok(), "a String takes everything");
         }
         let standing = match (self.applied, self.in_place) {
             (false, _) => "Nothing was changed.",
