@@ -20,6 +20,7 @@ use crate::garbage::{self, Reaper};
 use crate::grow::Grower;
 use crate::keys::KeyAllocator;
 use crate::placement::Placement;
+use crate::reports::{LastReport, LastReports};
 use crate::{
     Bucket, BucketName, Committed, Condition, Coordinator, DirectoryError, Discard, Garbage,
     HybridClock, ListPage, ListQuery, Names, NamesError, ObjectName, Put, Remove, Row, StoreId,
@@ -51,6 +52,7 @@ struct Shared {
     clock: Arc<HybridClock>,
     placement: Arc<Placement>,
     keys: KeyAllocator,
+    reports: Arc<LastReports>,
     grower: Mutex<Grower>,
     /// Has the grower look at the stores before its time.
     grow_soon: Notify,
@@ -306,6 +308,11 @@ impl Directory {
     /// How many needles wait to be deleted.
     pub async fn garbage_len(&self) -> Result<u64, DirectoryError> {
         Ok(self.shared.names.garbage_len().await?)
+    }
+
+    /// What each store said of itself when it was last asked; it is asked every few seconds.
+    pub fn reports(&self) -> Vec<LastReport> {
+        self.shared.reports.all()
     }
 
     /// Has the stores asked and volumes made, unless that was done just now.

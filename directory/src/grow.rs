@@ -17,7 +17,11 @@ use crate::backoff::Backoff;
 use crate::config::GrowthConfig;
 use crate::coordinator::FIRST_EPOCH;
 use crate::placement::{Placement, Room};
-use crate::{ClusterMap, Coordinator, DirectoryError, StoreId, StoreReport, Stores, Volume};
+use crate::reports::LastReports;
+use crate::{
+    ClusterMap, Coordinator, DirectoryError, StoreId, StoreReport, Stores, SystemClock, Volume,
+    WallClock as _,
+};
 
 /// A volume has room while at least one part in this many of it is free.
 const ROOM_PART: u64 = 20;
@@ -38,6 +42,7 @@ pub(crate) struct Grower {
     /// Set while volumes are needed and every store says that it is full.
     full: Arc<AtomicBool>,
     last_step: Option<Instant>,
+    seen: Arc<LastReports>,
 }
 
 /// What to do about one number of copies.
@@ -63,7 +68,21 @@ impl Grower {
         config: GrowthConfig,
     ) -> Self {
         let refused = Backoff::new(Duration::from_secs(2), Duration::from_mins(5));
-        Self { coordinator, stores, placement, config, refused, full, last_step: None }
+        Self {
+            coordinator,
+            stores,
+            placement,
+            config,
+            refused,
+            full,
+            last_step: None,
+            seen: Arc::default(),
+        }
+    }
+
+    /// What the stores said last, now and later.
+    pub(crate) fn seen(&self) -> Arc<LastReports> {
+        Arc::clone(&self.seen)
     }
 
     /// How long ago the last step ended; `None` before the first.
@@ -95,9 +114,10 @@ impl Grower {
     }
 
     async fn ask_stores(&self) -> Reports {
-        let asked = self.stores.ids().into_iter().map(|store| async {
-            let answer = self.stores.status(&store).await;
-            (store, answer)
+        let ids = self.stores.ids();
+        let asked = ids.iter().map(|store| async move {
+            let answer = self.stores.status(store).await;
+            (store.clone(), answer)
         });
         let mut reports = Reports::new();
         for (store, answer) in future::join_all(asked).await {
@@ -106,6 +126,7 @@ impl Grower {
                 Err(error) => tracing::warn!(%store, %error, "store did not report"),
             }
         }
+        self.seen.note(&ids, &reports, SystemClock.now_ms());
         reports
     }
 

@@ -29,6 +29,7 @@ mod client;
 mod clock;
 mod config;
 mod coordinator;
+pub mod copy;
 mod directory;
 mod error;
 mod garbage;
@@ -40,6 +41,7 @@ mod names;
 mod placement;
 mod pool;
 pub mod rebuild;
+mod reports;
 mod stores;
 #[cfg(test)]
 mod testing;
@@ -66,6 +68,7 @@ pub use names::{
     MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,
 };
 pub use pool::StorePool;
+pub use reports::LastReport;
 pub use stores::{
     DiskReport, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
 };

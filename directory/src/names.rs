@@ -1,11 +1,13 @@
 //! The name database: which needles make up which object.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod cursor;
 pub(crate) mod fjall;
+mod keys;
 mod list;
 pub(crate) mod postgres;
+pub(crate) mod raw;
 mod removals;
 pub(crate) mod row;
 mod rules;

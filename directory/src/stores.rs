@@ -74,7 +74,7 @@ pub enum StoreFault {
 }
 
 /// How a store is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreReport {
     /// Its volumes, in any order.
     pub volumes: Vec<VolumeReport>,
@@ -83,7 +83,7 @@ pub struct StoreReport {
 }
 
 /// How one replica of a volume is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeReport {
     /// Which volume.
     pub volume: VolumeId,
@@ -98,7 +98,7 @@ pub struct VolumeReport {
 }
 
 /// How one disk of a store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskReport {
     /// Whether new volumes may be made on it.
     pub writable: bool,

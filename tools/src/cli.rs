@@ -9,6 +9,10 @@ use crate::admin::key::KeyCommand;
 use crate::admin::scrub::ScrubCommand;
 use crate::admin::status::StatusArgs;
 use crate::admin::volume::VolumeCommand;
+use crate::cluster::ClusterCommand;
+use crate::cluster::keeper::KeeperCommand;
+use crate::cluster::rebalance::RebalanceArgs;
+use crate::cluster::store::StoreCommand;
 use crate::config::Address;
 use crate::door::get::GetArgs;
 use crate::door::ls::LsArgs;
@@ -59,12 +63,20 @@ pub struct Global {
 pub enum Command {
     /// Run everything in this process: store, directory and public door
     Up(UpArgs),
-    /// Run a store of a cluster
-    Store(UpArgs),
+    /// Run a store of a cluster, or look after the stores of one
+    Store(StoreArgs),
     /// Run a directory of a cluster
     Directory(UpArgs),
     /// Run a proxy of a cluster: the public door
     Proxy(UpArgs),
+    /// Run and look at a whole cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Look after the keeper of a cluster
+    #[command(subcommand)]
+    Keeper(KeeperCommand),
+    /// Move volumes from the fullest stores of a cluster to the emptiest
+    Rebalance(RebalanceArgs),
     /// Show how a running server is
     Status(StatusArgs),
     /// Look after volumes
@@ -111,6 +123,18 @@ pub struct UpArgs {
     /// Write the addresses and the process id to this file as JSON once requests are served
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// `hayrick store`: the role, or a command about stores.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct StoreArgs {
+    /// What to do; without it, a store is run.
+    #[command(subcommand)]
+    pub command: Option<StoreCommand>,
+    /// How it is run.
+    #[command(flatten)]
+    pub role: UpArgs,
 }
 
 /// Where a server's settings come from.

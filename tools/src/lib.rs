@@ -1,6 +1,7 @@
 //! The hayrick command: runs the servers and looks after them.
 //!
 //! - [`up`]: all roles in one process;
+//! - `cluster`: a whole cluster, to try it out and to look at;
 //! - `admin`: commands that a running server's admin listener answers;
 //! - `door`: commands that go through the public door, as any client does;
 //! - `offline`: commands on volume files and data directories that no server has open;
@@ -14,6 +15,7 @@
 
 mod admin;
 pub mod cli;
+mod cluster;
 pub mod config;
 mod config_command;
 mod damage;
@@ -33,7 +35,7 @@ use clap::Parser as _;
 
 pub use failure::{Exit, Failure};
 
-use cli::{Cli, Command, UpArgs};
+use cli::{Cli, Command, StoreArgs, UpArgs};
 use output::Output;
 use up::Role;
 
@@ -60,7 +62,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, output: Output) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => serve(Role::All, args, output),
-        Command::Store(args) => serve(Role::Store, args, output),
+        Command::Store(StoreArgs { command: None, role }) => serve(Role::Store, role, output),
         Command::Directory(args) => serve(Role::Directory, args, output),
         Command::Proxy(args) => serve(Role::Proxy, args, output),
         Command::Config(command) => config_command::run(&command, output),
@@ -94,6 +96,12 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Status(args) => admin::status::run(&args, output).await,
         Command::Volume(command) => admin::volume::run(command, output).await,
         Command::Scrub(command) => admin::scrub::run(command, output).await,
+        Command::Cluster(command) => cluster::run(command, output).await,
+        Command::Store(StoreArgs { command: Some(command), .. }) => {
+            cluster::store::run(command, output).await
+        }
+        Command::Keeper(command) => cluster::keeper::run(command, output).await,
+        Command::Rebalance(args) => cluster::rebalance::run(&args, output).await,
         Command::Disk(command) => offline::disk::run(command, output).await,
         Command::Names(command) => offline::names::run(command, output).await,
         Command::Bucket(command) => admin::bucket::run(command, output).await,
@@ -106,7 +114,7 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Sign(args) => door::sign::run(&args, output),
         // These have runtimes of their own, or need none.
         Command::Up(_)
-        | Command::Store(_)
+        | Command::Store(StoreArgs { command: None, .. })
         | Command::Directory(_)
         | Command::Proxy(_)
         | Command::Config(_) => Ok(()),

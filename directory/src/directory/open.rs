@@ -64,6 +64,7 @@ impl Directory {
             stores,
             clock: Arc::new(clock),
             placement,
+            reports: grower.seen(),
             grower: Mutex::new(grower),
             grow_soon: Notify::new(),
             full,

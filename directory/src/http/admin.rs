@@ -12,6 +12,7 @@
 //! | `POST /directory/buckets/{name}/keys` | 201 with the [`AccessKey`], its secret for the only time |
 //! | `DELETE /directory/keys/{id}` | 204: the key opens nothing from now on |
 //! | `GET /directory/cluster` | [`ClusterStatus`]: stores, volumes, orders, the keeper |
+//! | `GET /directory/stores` | [`LastReport`]s: what each store said of itself |
 //! | `DELETE /directory/stores/{id}` | 204: the store was gone and empty, and is struck from the map |
 //! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`] |
 //! | `DELETE /directory/orders/{id}` | 204: the keeper does not follow it any more |
@@ -32,7 +33,7 @@ use uuid::Uuid;
 
 pub use self::cluster::{ClusterStatus, NamedOrder, StateChange, StoreEntry, VolumeEntry};
 use super::api_error;
-use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId};
+use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, LastReport, StoreId};
 
 /// The directory at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +132,7 @@ pub fn router(directory: Directory) -> Router {
         .route("/directory/volumes", post(create_volume))
         .route("/directory/volumes/{id}/state", put(cluster::set_state))
         .route("/directory/cluster", get(cluster::show))
+        .route("/directory/stores", get(list_stores))
         .route("/directory/stores/{id}", delete(cluster::remove_store))
         .route("/directory/orders", post(cluster::put_order))
         .route("/directory/orders/{id}", delete(cluster::remove_order))
@@ -151,6 +153,10 @@ async fn status(State(directory): State<Directory>) -> Result<Json<DirectoryStat
 
 fn writable_volumes(map: &ClusterMap) -> usize {
     map.volumes.values().filter(|volume| volume.value.takes_needles()).count()
+}
+
+async fn list_stores(State(directory): State<Directory>) -> Json<Vec<LastReport>> {
+    Json(directory.reports())
 }
 
 async fn list_buckets(State(directory): State<Directory>) -> Json<Vec<Bucket>> {

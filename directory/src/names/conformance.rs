@@ -29,29 +29,29 @@ pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
     a_page_takes_many_names_between_common_prefixes(&open().await).await;
 }
 
-pub(super) fn bucket() -> BucketName {
+pub(crate) fn bucket() -> BucketName {
     "photos".parse().unwrap()
 }
 
-pub(super) fn name(name: &str) -> ObjectName {
+pub(crate) fn name(name: &str) -> ObjectName {
     name.parse().unwrap()
 }
 
-pub(super) fn needle(volume: u32, key: u64) -> NeedleId {
+pub(crate) fn needle(volume: u32, key: u64) -> NeedleId {
     NeedleId { volume: VolumeId::new(volume).unwrap(), key: Key::new(key), cookie: Cookie::new(9) }
 }
 
 /// A row of one needle, whose key is the version.
-pub(super) fn row(version: u64) -> Row {
+pub(crate) fn row(version: u64) -> Row {
     let needles = vec![NeedleRef { id: needle(1, version), size_bytes: 3 }];
     Row { version, size_bytes: 3, needles, ..Row::default() }
 }
 
-pub(super) fn put(object: &str, row: Row, condition: Condition) -> Put {
+pub(crate) fn put(object: &str, row: Row, condition: Condition) -> Put {
     Put { bucket: bucket(), name: name(object), row, condition, due_ms: 100 }
 }
 
-pub(super) fn remove(object: &str, version: u64, condition: Condition) -> Remove {
+pub(crate) fn remove(object: &str, version: u64, condition: Condition) -> Remove {
     Remove { bucket: bucket(), name: name(object), condition, version, due_ms: 100 }
 }
 

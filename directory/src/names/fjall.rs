@@ -12,7 +12,7 @@
 
 mod builder;
 mod group;
-mod keys;
+mod raw;
 mod reader;
 mod writer;
 
@@ -32,11 +32,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub(crate) use self::builder::Builder;
 use self::group::{Gate, Job};
+pub(crate) use self::raw::RawFjall;
 use self::reader::Reader;
 use self::writer::{Queued, Writer};
 use super::{
     Answer, Committed, Discard, Garbage, ListPage, ListQuery, Names, NamesError, Put, Remove, Row,
-    row,
+    keys, row,
 };
 use crate::{BucketName, ObjectName};
 

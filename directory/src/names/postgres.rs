@@ -25,6 +25,7 @@ mod changes;
 mod config;
 mod connection;
 mod fault;
+mod raw;
 mod reads;
 mod schema;
 
@@ -35,6 +36,7 @@ use uuid::Uuid;
 use self::changes::{CloseBucket, DiscardNeedles, PutRow, RemoveRow, ReopenBucket, Settle};
 pub use self::config::PostgresConfig;
 use self::connection::Connections;
+pub(crate) use self::raw::RawPostgres;
 use self::reads::{CountGarbage, DueIn, DueVolumes, GetRow, LastVersion, ListBucket};
 use super::{
     Answer, Committed, Discard, Garbage, ListPage, ListQuery, Names, NamesError, Put, Remove, Row,

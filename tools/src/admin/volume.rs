@@ -11,6 +11,7 @@ use hayrick_store::volume::files;
 use serde_json::json;
 
 use super::{Admin, AdminArgs, job};
+use crate::cluster::volume as cluster;
 use crate::failure::{Exit, Failure};
 use crate::offline;
 use crate::offline::archive::export::{self, ExportArgs};
@@ -41,10 +42,16 @@ pub enum VolumeCommand {
     Import(ImportArgs),
     /// Bring the files of volumes into order without a server
     Fix(FixArgs),
-    /// Take no new needles until `set-writable`
-    SetReadonly(OneArgs),
+    /// Take no new needles until `set-writable`, in the whole cluster where there is one
+    SetReadonly(ReadonlyArgs),
     /// Take new needles again
     SetWritable(OneArgs),
+    /// In a cluster, move a replica to another store
+    Move(cluster::MoveArgs),
+    /// In a cluster, make a replica more
+    Copy(cluster::CopyArgs),
+    /// In a cluster, have every replica read whole and repaired from the others
+    Repair(cluster::RepairArgs),
     /// List jobs, running and done
     Jobs(AdminArgs),
     /// Stop a job
@@ -58,6 +65,16 @@ pub struct OneArgs {
     volume: VolumeId,
     #[command(flatten)]
     admin: AdminArgs,
+}
+
+/// `hayrick volume set-readonly`.
+#[derive(Debug, Args)]
+pub struct ReadonlyArgs {
+    /// Take new needles again, as `set-writable` does
+    #[arg(long)]
+    off: bool,
+    #[command(flatten)]
+    one: OneArgs,
 }
 
 /// `hayrick volume create`.
@@ -138,8 +155,13 @@ pub async fn run(command: VolumeCommand, output: Output) -> Result<(), Failure> 
         VolumeCommand::Export(args) => export::run(args, output).await,
         VolumeCommand::Import(args) => import::run(args, output).await,
         VolumeCommand::Fix(args) => offline::fix::run(args, output).await,
-        VolumeCommand::SetReadonly(args) => set_read_only(&args, true, output).await,
+        VolumeCommand::SetReadonly(ReadonlyArgs { off, one }) => {
+            set_read_only(&one, !off, output).await
+        }
         VolumeCommand::SetWritable(args) => set_read_only(&args, false, output).await,
+        VolumeCommand::Move(args) => cluster::relocate(&args, output).await,
+        VolumeCommand::Copy(args) => cluster::copy(&args, output).await,
+        VolumeCommand::Repair(args) => cluster::repair(&args, output).await,
         VolumeCommand::Jobs(args) => jobs(&args, output).await,
         VolumeCommand::Cancel(CancelArgs { job, admin }) => {
             Admin::new(&admin).delete(&job::path(job)).await?;
@@ -292,6 +314,9 @@ async fn dump(args: DumpArgs, output: Output) -> Result<(), Failure> {
 }
 
 async fn set_read_only(args: &OneArgs, read_only: bool, output: Output) -> Result<(), Failure> {
+    if cluster::set_read_only(args.volume, read_only, &args.admin, output).await?.is_some() {
+        return Ok(());
+    }
     let admin = Admin::new(&args.admin);
     let path = format!("/store/volumes/{}/read-only", args.volume);
     admin.put(&path, &read_only).await?;

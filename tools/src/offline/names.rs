@@ -1,233 +1,28 @@
-//! `hayrick names rebuild`: the name database made again from the volumes alone.
+//! `hayrick names`: the name database without its server.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+mod copy;
+mod rebuild;
 
-use clap::{Args, Subcommand};
-use hayrick_directory::BucketName;
-use hayrick_directory::rebuild::{Plan, Rebuild, RebuildError, Summary};
-use hayrick_store::VolumeId;
-use hayrick_store::disk::offline::OfflineDir;
-use hayrick_store::volume::{OfflineVolume, Progress, VerifyError};
-use serde::Serialize;
+use clap::Subcommand;
 
-use super::place::{PlaceArgs, take_dir, watch};
-use crate::config::HayrickConfig;
-use crate::failure::{Exit, Failure};
-use crate::output::{Output, facts, one_line};
-use crate::units::{count, size};
-use crate::up::{DataFolder, STORE_ID};
-
-const REBUILD_HELP: &str = "\
-It reads all volumes and tells what the names would be; with --apply, these take the place of
-the name database, which is kept beside them under another name. Buckets, access rules and
-keys are kept in cluster.json: where that is lost too, the buckets come back private, without
-keys. The server must be stopped.
-
-Exit codes: 0 all names were found; 4 something is damaged or missing, and the answer tells
-what; 1 it did not work, and nothing was changed.";
+use crate::failure::Failure;
+use crate::output::Output;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum NamesCommand {
     /// Make the name database again from the volumes alone
-    #[command(after_help = REBUILD_HELP)]
-    Rebuild(RebuildArgs),
-}
-
-/// `hayrick names rebuild`.
-#[derive(Debug, Args)]
-pub struct RebuildArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Put the names in place; without it nothing is changed
-    #[arg(long)]
-    apply: bool,
-    /// Go on though volumes are missing or cannot be read: their objects will be missing, and
-    /// deleted ones may come back
-    #[arg(long)]
-    partial: bool,
-}
-
-/// The answer.
-#[derive(Debug, Serialize)]
-struct Answer {
-    applied: bool,
-    missing_volumes: Vec<VolumeId>,
-    unreadable: Vec<Unreadable>,
-    #[serde(flatten)]
-    summary: Summary,
-}
-
-/// A volume file that cannot be used.
-#[derive(Debug, Serialize)]
-struct Unreadable {
-    path: PathBuf,
-    reason: String,
+    #[command(after_help = rebuild::HELP)]
+    Rebuild(rebuild::RebuildArgs),
+    /// Move the names from one engine to the other: an embedded database, or PostgreSQL
+    #[command(after_help = copy::HELP)]
+    Copy(copy::CopyArgs),
 }
 
 /// Runs the command.
 pub async fn run(command: NamesCommand, output: Output) -> Result<(), Failure> {
-    let NamesCommand::Rebuild(args) = command;
-    let config = args.place.load()?;
-    let RebuildArgs { apply, partial, .. } = args;
-    let rebuild = move |progress: &Progress| rebuild(&config, apply, partial, progress);
-    let answer = watch("rebuild of the names".to_owned(), rebuild).await?;
-    output.answer(&answer, Answer::for_people)?;
-    answer.judge(partial, output)
-}
-
-fn rebuild(
-    config: &HayrickConfig,
-    apply: bool,
-    partial: bool,
-    progress: &Progress,
-) -> Result<Answer, Failure> {
-    let folder = Folder::take(&config.data, apply)?;
-    let disks: Vec<OfflineDir> =
-        config.store.disks.iter().map(|path| take_dir(path)).collect::<Result<_, _>>()?;
-    let mut replicas: BTreeMap<VolumeId, usize> = BTreeMap::new();
-    for id in disks.iter().flat_map(OfflineDir::volumes) {
-        *replicas.entry(id).or_default() += 1;
-    }
-    let mut rebuild = Rebuild::begin(&folder.path.join("directory")).map_err(failed)?;
-    let mut unreadable = Vec::new();
-    for (disk, id) in
-        disks.iter().flat_map(|disk| disk.volumes().into_iter().map(move |id| (disk, id)))
-    {
-        let path = disk.volume_path(id);
-        match OfflineVolume::open_path(&path) {
-            Ok(volume) => {
-                let replicated = replicas.get(&id).is_some_and(|&files| files > 1);
-                rebuild.scan(&volume, replicated, progress).map_err(failed)?;
-            }
-            Err(error) => unreadable.push(Unreadable { path, reason: error.to_string() }),
-        }
-    }
-    let missing_volumes = rebuild.missing_volumes().map_err(failed)?;
-    let whole = missing_volumes.is_empty() && unreadable.is_empty();
-    let apply = apply && (whole || partial);
-    let store = STORE_ID.parse().map_err(|error| Failure::failed(format!("store id: {error}")))?;
-    let plan = Plan { apply, partial: !whole, store, config: &config.directory };
-    let summary = rebuild.finish(&plan).map_err(failed)?;
-    Ok(Answer { applied: apply, missing_volumes, unreadable, summary })
-}
-
-/// The data folder, in nobody else's use.
-struct Folder {
-    path: PathBuf,
-    _lock: Option<DataFolder>,
-    /// It was not there, and nothing is to be changed.
-    made: bool,
-}
-
-impl Folder {
-    fn take(path: &Path, apply: bool) -> Result<Self, Failure> {
-        let is_there = path.is_dir();
-        // One that is lost is made again, but not for a look.
-        let lock = if is_there || apply { Some(DataFolder::take(path)?) } else { None };
-        Ok(Self { path: path.to_owned(), _lock: lock, made: !is_there && !apply })
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if self.made {
-            // Only if it is empty, as it was made.
-            let _ = fs::remove_dir(&self.path);
-        }
-    }
-}
-
-fn failed(error: RebuildError) -> Failure {
-    match error {
-        RebuildError::Volume(VerifyError::Cancelled) => Failure::interrupted(),
-        error => Failure::failed(format!("names not rebuilt: {error}")),
-    }
-}
-
-impl Answer {
-    fn for_people(&self) -> String {
-        let Summary { scanned, map, .. } = &self.summary;
-        let summary = &self.summary;
-        let list = |volumes: &[VolumeId]| {
-            volumes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
-        let mut rows = vec![
-            ("volume files read", count(scanned.volume_files)),
-            ("needles", count(scanned.needles)),
-            ("tombstones", count(scanned.tombstones)),
-            ("names", count(summary.names)),
-            ("bytes", size(summary.bytes)),
-            ("names removed", count(summary.removed_names)),
-            ("uploads hidden by a removal", count(summary.removed_uploads)),
-            ("uploads hidden by a later one", count(summary.superseded_uploads)),
-            ("uploads not whole", count(summary.incomplete_uploads)),
-            ("needles queued for deletion", count(summary.queued_needles)),
-        ];
-        let mut more = |name, number: u64| {
-            if number > 0 {
-                rows.push((name, count(number)));
-            }
-        };
-        more("needles without a name", scanned.unnamed_needles);
-        more("damaged needles skipped", scanned.damaged_needles);
-        more("unreadable stretches", scanned.damaged_ranges);
-        more("damaged tombstones", scanned.damaged_tombstones);
-        more("objects with too many needles", summary.oversized_objects);
-        let mut told = |name, text: String| {
-            if !text.is_empty() {
-                rows.push((name, text));
-            }
-        };
-        told("volumes missing", list(&self.missing_volumes));
-        told("volumes put on the map", list(&map.volumes));
-        let buckets: Vec<&str> = map.buckets.iter().map(BucketName::as_str).collect();
-        told("buckets made again, private", buckets.join(", "));
-        if let Some(old) = &summary.old_names {
-            told("old database kept as", one_line(&old.display().to_string()));
-        }
-        let mut text = facts(rows);
-        for Unreadable { path, reason } in &self.unreadable {
-            let path = one_line(&path.display().to_string());
-            text = format!("{text}\nnot readable: {path}: {reason}");
-        }
-        if map.new_map {
-            text += "\n\nThere was no cluster.json: access rules and keys of all buckets are lost.";
-        }
-        let standing = if self.applied {
-            "The names are in place. Start the server."
-        } else {
-            "Nothing was changed."
-        };
-        text + "\n\n" + standing
-    }
-
-    fn judge(&self, partial: bool, output: Output) -> Result<(), Failure> {
-        let Summary { scanned, oversized_objects, .. } = &self.summary;
-        let (missing, unreadable) = (self.missing_volumes.len(), self.unreadable.len());
-        if missing + unreadable > 0 {
-            let message = format!("{missing} volumes are missing, {unreadable} cannot be read");
-            let hint = match (self.applied, partial) {
-                (true, _) => "their objects have no names now; rebuild again when they are back",
-                (false, true) => "add --apply to rebuild the names of the others",
-                (false, false) => {
-                    "name all disks with --disk, see `hayrick volume fix`; or go without them with --partial"
-                }
-            };
-            return Err(Failure::new(Exit::Damaged, message).hint(hint));
-        }
-        let damaged = scanned.damaged_needles + scanned.damaged_ranges + scanned.damaged_tombstones;
-        if damaged + oversized_objects > 0 {
-            let message = format!("{} records are damaged or cannot be used", count(damaged));
-            return Err(Failure::new(Exit::Damaged, message).hint(
-                "hayrick volume verify --file tells which; what is left of their objects is kept",
-            ));
-        }
-        if !self.applied {
-            output.note("add --apply to put the names in place");
-        }
-        Ok(())
+    match command {
+        NamesCommand::Rebuild(args) => rebuild::run(args, output).await,
+        NamesCommand::Copy(args) => copy::run(&args, output).await,
     }
 }

@@ -21,7 +21,7 @@ use crate::config::{HayrickConfig, Settings};
 use crate::failure::Failure;
 use crate::output::Output;
 
-pub(crate) use folder::DataFolder;
+pub(crate) use folder::{DataFolder, replace};
 pub(crate) use node::STORE_ID;
 pub use role::Role;
 

@@ -10,6 +10,8 @@
 )]
 
 mod chaos;
+mod dev;
+mod operator;
 mod process;
 
 use std::time::Duration;

@@ -92,6 +92,16 @@ async fn the_status_counts() {
 }
 
 #[tokio::test]
+async fn what_the_stores_said_last_is_shown() {
+    let admin = Admin::new().await;
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    admin.ask("POST", "/directory/volumes", json!({"copies": 1})).await;
+    let told: Vec<LastReport> = admin.json("GET", "/directory/stores").await;
+    assert_eq!((told.len(), told[0].store.as_str(), told[0].answers), (1, "a", true));
+    assert!(!told[0].report.volumes.is_empty() && told[0].report.disks[0].total_bytes > 0);
+}
+
+#[tokio::test]
 async fn a_volume_is_made_by_hand() {
     let admin = Admin::new().await;
     let (status, body) = admin.ask("POST", "/directory/volumes", json!({"copies": 1})).await;

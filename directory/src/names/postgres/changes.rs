@@ -35,7 +35,7 @@ const QUEUE: &str = "INSERT INTO hayrick_garbage (volume, due_ms, needle_key, co
     SELECT q.volume, $1::BIGINT, q.needle_key, q.content \
     FROM unnest($2::BIGINT[], $3::BIGINT[], $4::BYTEA[]) AS q (volume, needle_key, content) \
     ON CONFLICT (volume, due_ms, needle_key) DO NOTHING RETURNING volume, needle_key";
-const UNQUEUE: &str = "DELETE FROM hayrick_garbage WHERE (volume, due_ms, needle_key) IN \
+pub(super) const UNQUEUE: &str = "DELETE FROM hayrick_garbage WHERE (volume, due_ms, needle_key) IN \
     (SELECT q.volume, q.due_ms, q.needle_key \
     FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[]) AS q (volume, due_ms, needle_key))";
 

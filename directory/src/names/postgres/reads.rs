@@ -219,7 +219,7 @@ pub(super) fn decode_row(found: &tokio_postgres::Row) -> Result<Row, Fault> {
     Ok(row::decode(found.try_get(0)?)?)
 }
 
-fn volume_id(number: i64) -> Result<VolumeId, NamesError> {
+pub(super) fn volume_id(number: i64) -> Result<VolumeId, NamesError> {
     let id = u32::try_from(number).ok().and_then(VolumeId::new);
     id.ok_or_else(|| NamesError::Corrupt(format!("garbage of a volume {number}")))
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use deadpool_postgres::ClientWrapper;
+use deadpool_postgres::{ClientWrapper, Transaction};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
+use super::change::{Change, Outcome};
 use super::connection::Connections;
 use super::fault::Fault;
 use super::reads::Read;
@@ -13,6 +14,10 @@ use crate::names::NamesError;
 
 /// Of these tables. A change of them is a new format.
 const FORMAT: i64 = 1;
+
+/// In place of the format as long as names are being copied into the tables. Directories of
+/// every version refuse it.
+const UNFINISHED: i64 = 0;
 
 /// How many changes of different names are made at once, at most. As the hash of a name
 /// leads to its slot, another number is another format.
@@ -32,6 +37,7 @@ const TABLES: &str = "
         slot BIGINT PRIMARY KEY, last_version BIGINT NOT NULL, removed_version BIGINT NOT NULL);
     CREATE TABLE IF NOT EXISTS hayrick_closed_buckets (bucket BYTEA PRIMARY KEY);
 ";
+const FINISH: &str = "UPDATE hayrick_schema SET format = $1 WHERE id = 1";
 const OWNER: &str = "SELECT format, cluster_id FROM hayrick_schema WHERE id = 1";
 
 /// Makes sure that the tables are there, and those of the cluster.
@@ -40,13 +46,61 @@ pub(super) async fn open(
     cluster_id: Uuid,
     has_volumes: bool,
 ) -> Result<(), NamesError> {
-    connections.read(&Open { cluster_id: cluster_id.to_string(), has_volumes }).await
+    let cluster_id = cluster_id.to_string();
+    connections.read(&Open { cluster_id, has_volumes, format: FORMAT }).await
+}
+
+/// Makes sure that tables are there into which the names of the cluster may be copied.
+pub(super) async fn prepare(connections: &Connections, cluster: Uuid) -> Result<(), NamesError> {
+    let cluster_id = cluster.to_string();
+    connections.read(&Open { cluster_id, has_volumes: false, format: UNFINISHED }).await
+}
+
+/// Whose the tables are, and whether they are finished; `None` where there are none.
+pub(super) async fn owner_of(
+    connections: &Connections,
+) -> Result<Option<(Uuid, bool)>, NamesError> {
+    let Some(owner) = connections.read(&FindOwner).await? else { return Ok(None) };
+    let damaged = |_| NamesError::Corrupt("the tables name no cluster".to_owned());
+    let cluster = owner.cluster_id.parse().map_err(damaged)?;
+    if owner.format != UNFINISHED {
+        owner.check_format()?;
+    }
+    Ok(Some((cluster, owner.format == FORMAT)))
+}
+
+struct FindOwner;
+
+impl Read for FindOwner {
+    type Answer = Option<Owner>;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<Option<Owner>, Fault> {
+        owner(client).await
+    }
+}
+
+/// The end of a copy: directories may open the tables.
+pub(super) struct Finish;
+
+impl Change for Finish {
+    type Answer = ();
+
+    async fn apply(
+        &self,
+        transaction: &Transaction<'_>,
+        _: Option<&()>,
+    ) -> Result<Outcome<()>, Fault> {
+        transaction.execute(FINISH, &[&FORMAT]).await?;
+        Ok(Outcome::Commit(()))
+    }
 }
 
 /// Not only a read, but it may be tried again like one.
 struct Open {
     cluster_id: String,
     has_volumes: bool,
+    /// That which the tables must have, or get.
+    format: i64,
 }
 
 impl Read for Open {
@@ -75,12 +129,22 @@ impl Read for Open {
 
 impl Open {
     fn check(&self, owner: &Owner) -> Result<(), NamesError> {
-        if owner.format != FORMAT {
-            return Err(NamesError::Setup(format!(
-                "the tables have format {}, this version of Hayrick knows {FORMAT}: use the \
-                 version that made them, or a later one",
-                owner.format
-            )));
+        if owner.format == UNFINISHED && self.format != UNFINISHED {
+            return Err(NamesError::Setup(
+                "the names are still being copied into these tables: end that with \
+                 `hayrick names copy --apply --final`"
+                    .to_owned(),
+            ));
+        }
+        if owner.format != UNFINISHED {
+            owner.check_format()?;
+        }
+        if owner.format == FORMAT && self.format == UNFINISHED {
+            return Err(NamesError::Setup(
+                "there are names in this database already, which directories may use: name an \
+                 empty database"
+                    .to_owned(),
+            ));
         }
         if owner.cluster_id != self.cluster_id {
             return Err(NamesError::Setup(format!(
@@ -106,9 +170,9 @@ impl Open {
         let _ = write!(
             script,
             " ON CONFLICT (slot) DO NOTHING; \
-             INSERT INTO hayrick_schema (id, format, cluster_id) VALUES (1, {FORMAT}, '{}') \
+             INSERT INTO hayrick_schema (id, format, cluster_id) VALUES (1, {}, '{}') \
              ON CONFLICT (id) DO NOTHING; COMMIT",
-            self.cluster_id
+            self.format, self.cluster_id
         );
         client.batch_execute(&script).await.map_err(|error| {
             let made_by_another = [
@@ -130,6 +194,19 @@ impl Open {
 struct Owner {
     format: i64,
     cluster_id: String,
+}
+
+impl Owner {
+    fn check_format(&self) -> Result<(), NamesError> {
+        if self.format == FORMAT {
+            return Ok(());
+        }
+        Err(NamesError::Setup(format!(
+            "the tables have format {}, this version of Hayrick knows {FORMAT}: use the \
+             version that made them, or a later one",
+            self.format
+        )))
+    }
 }
 
 /// Whose the tables are; `None` where there are none.

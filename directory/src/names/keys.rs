@@ -1,4 +1,4 @@
-//! The keys of the embedded engine's tables. They sort as what they stand for.
+//! The keys of the tables as bytes. They sort as what they stand for.
 #![expect(
     clippy::big_endian_bytes,
     reason = "the database sorts keys by their bytes, and only big-endian numbers sort so"
@@ -6,7 +6,7 @@
 
 use hayrick_store::{Key, VolumeId};
 
-use crate::names::{Garbage, NamesError};
+use super::{Garbage, NamesError};
 use crate::{BucketName, ObjectName};
 
 /// No bucket name holds a zero byte, so none is the start of another's keys.
@@ -15,38 +15,50 @@ const END_OF_BUCKET: u8 = 0;
 const GARBAGE_KEY_BYTES: usize = 20;
 
 /// The key of a name's row.
-pub(super) fn row(bucket: &BucketName, name: &ObjectName) -> Vec<u8> {
-    [&bucket_prefix(bucket), name.as_str().as_bytes()].concat()
+pub(crate) fn row(bucket: &BucketName, name: &ObjectName) -> Vec<u8> {
+    row_of(bucket.as_str().as_bytes(), name.as_str().as_bytes())
+}
+
+/// The key of a row, from the bytes of bucket and name.
+pub(crate) fn row_of(bucket: &[u8], name: &[u8]) -> Vec<u8> {
+    [bucket, &[END_OF_BUCKET], name].concat()
+}
+
+/// Takes the key of a row apart: bucket and name.
+pub(crate) fn parse_row(key: &[u8]) -> Result<(&[u8], &[u8]), NamesError> {
+    let end = key.iter().position(|&byte| byte == END_OF_BUCKET);
+    let parts = end.and_then(|end| Some((key.get(..end)?, key.get(end + 1..)?)));
+    parts.ok_or_else(|| NamesError::Corrupt("the key of a row is malformed".to_owned()))
 }
 
 /// What the keys of a bucket's rows start with.
-pub(super) fn bucket_prefix(bucket: &BucketName) -> Vec<u8> {
+pub(crate) fn bucket_prefix(bucket: &BucketName) -> Vec<u8> {
     [bucket.as_str().as_bytes(), &[END_OF_BUCKET]].concat()
 }
 
 /// What is above all keys of a bucket's rows.
-pub(super) fn bucket_end(bucket: &BucketName) -> Vec<u8> {
+pub(crate) fn bucket_end(bucket: &BucketName) -> Vec<u8> {
     [bucket.as_str().as_bytes(), &[END_OF_BUCKET + 1]].concat()
 }
 
 /// The key of a queued needle.
-pub(super) fn garbage(garbage: &Garbage) -> [u8; GARBAGE_KEY_BYTES] {
+pub(crate) fn garbage(garbage: &Garbage) -> [u8; GARBAGE_KEY_BYTES] {
     garbage_key(garbage.id.volume.get(), garbage.due_ms, garbage.id.key.get())
 }
 
 /// The least key of a volume's queued needles. Takes a bare number, because a scan
 /// also asks for the one after the last volume.
-pub(super) fn garbage_start(volume: u32) -> [u8; GARBAGE_KEY_BYTES] {
+pub(crate) fn garbage_start(volume: u32) -> [u8; GARBAGE_KEY_BYTES] {
     garbage_key(volume, 0, 0)
 }
 
 /// The greatest key of a volume's needles that are due.
-pub(super) fn garbage_due_end(volume: VolumeId, now_ms: u64) -> [u8; GARBAGE_KEY_BYTES] {
+pub(crate) fn garbage_due_end(volume: VolumeId, now_ms: u64) -> [u8; GARBAGE_KEY_BYTES] {
     garbage_key(volume.get(), now_ms, u64::MAX)
 }
 
 /// Takes a queued needle's key apart: volume, due time and needle key.
-pub(super) fn parse_garbage(key: &[u8]) -> Result<(VolumeId, u64, Key), NamesError> {
+pub(crate) fn parse_garbage(key: &[u8]) -> Result<(VolumeId, u64, Key), NamesError> {
     let parts = || {
         let (volume, rest) = key.split_first_chunk::<4>()?;
         let (due_ms, rest) = rest.split_first_chunk::<8>()?;
@@ -74,6 +86,9 @@ mod tests {
     fn the_golden_keys() {
         let (bucket, name) = ("photos".parse().unwrap(), "cats/tom.jpg".parse().unwrap());
         assert_eq!(row(&bucket, &name), b"photos\0cats/tom.jpg");
+        let parts = (&b"photos"[..], &b"cats/tom.jpg"[..]);
+        assert_eq!(parse_row(b"photos\0cats/tom.jpg"), Ok(parts));
+        assert!(parse_row(b"photos").is_err());
         let entry = Garbage { id: "1,2,3".parse().unwrap(), due_ms: 0x0102, removal: None };
         let key = garbage(&entry);
         assert_eq!(key, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 2]);
