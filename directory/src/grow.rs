@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future;
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 use tokio::time::Instant;
 
 use self::spread::spread;
@@ -22,6 +22,8 @@ use crate::{
 
 /// A volume has room while at least one part in this many of it is free.
 const ROOM_PART: u64 = 20;
+/// The epoch of a new volume.
+const FIRST_EPOCH: Epoch = Epoch::new(1);
 /// The most volumes made in one step, so that no mistake makes them without end.
 const MAX_PER_STEP: usize = 16;
 
@@ -154,7 +156,8 @@ impl Grower {
     /// `None` if a store did not take it; the log says why.
     async fn create(&mut self, replicas: &[StoreId]) -> Result<Option<VolumeId>, DirectoryError> {
         let volume = self.coordinator.reserve_volume_id().await?;
-        let made = replicas.iter().map(|store| self.stores.create_volume(store, volume));
+        let made =
+            replicas.iter().map(|store| self.stores.create_volume(store, volume, FIRST_EPOCH));
         let mut all_made = true;
         for (store, made) in replicas.iter().zip(future::join_all(made).await) {
             if let Err(error) = made {
@@ -165,7 +168,7 @@ impl Grower {
         }
         if all_made && self.is_writable(volume, replicas).await {
             let state = VolumeState::Writable;
-            let entry = Volume { replicas: replicas.to_vec(), epoch: 1, state };
+            let entry = Volume { replicas: replicas.to_vec(), epoch: FIRST_EPOCH.get(), state };
             self.coordinator.publish_volume(volume, entry).await?;
             metrics::counter!("hayrick_volumes_created_total").increment(1);
             tracing::info!(%volume, ?replicas, "volume made");
