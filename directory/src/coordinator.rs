@@ -9,6 +9,7 @@
 mod conformance;
 mod embedded;
 mod members;
+mod orders;
 mod rules;
 pub mod zookeeper;
 
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 pub(crate) use self::embedded::Amendment;
 pub use self::embedded::{EmbeddedCoordinator, MapChanges};
 pub use self::members::{DirectoryInfo, KeeperInfo, KnownStore, Member, MemberDisk};
+pub use self::orders::{Order, OrderId};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// What all of a cluster agrees on, at one moment.
@@ -41,6 +43,9 @@ pub struct ClusterMap {
     pub buckets: BTreeMap<BucketName, Versioned<Bucket>>,
     /// The access keys, by their id.
     pub access_keys: BTreeMap<String, AccessKey>,
+    /// What operators have told the keeper.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub orders: BTreeMap<OrderId, Order>,
     /// Every store that was ever seen, and whether it is there now. Empty where all
     /// stores are in one process: nobody comes or goes there.
     #[serde(skip)]
@@ -62,10 +67,16 @@ impl ClusterMap {
             volumes: BTreeMap::new(),
             buckets: BTreeMap::new(),
             access_keys: BTreeMap::new(),
+            orders: BTreeMap::new(),
             stores: BTreeMap::new(),
             directories: BTreeMap::new(),
             keeper: None,
         }
+    }
+
+    /// Whether a store is being emptied: it gets nothing new.
+    pub fn is_draining(&self, store: &StoreId) -> bool {
+        self.orders.contains_key(&Order::Drain { store: store.clone() }.id())
     }
 }
 
@@ -79,6 +90,9 @@ pub struct Versioned<T> {
     pub value: T,
 }
 
+/// The epoch of a new volume.
+pub(crate) const FIRST_EPOCH: Epoch = Epoch::new(1);
+
 /// Where a volume is and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,6 +103,22 @@ pub struct Volume {
     pub epoch: u64,
     /// What the cluster lets be done with it.
     pub state: VolumeState,
+    /// The store whose replica the keeper is moving elsewhere. Until that is over the volume
+    /// takes no new needles, whatever its state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<StoreId>,
+}
+
+impl Volume {
+    /// A new volume on these stores, which takes needles.
+    pub fn new(replicas: Vec<StoreId>) -> Self {
+        Self { replicas, epoch: FIRST_EPOCH.get(), state: VolumeState::Writable, moving: None }
+    }
+
+    /// Whether the cluster lets needles be added; its stores may still refuse.
+    pub fn takes_needles(&self) -> bool {
+        self.state == VolumeState::Writable && self.moving.is_none()
+    }
 }
 
 /// What the cluster lets be done with a volume.
@@ -147,6 +177,18 @@ pub trait Coordinator: Send + Sync + 'static {
 
     /// Removes an access key.
     fn remove_access_key(&self, id: &str) -> Change<'_, ()>;
+
+    /// Tells the keeper something. An order that stands already is a success.
+    fn put_order(&self, order: Order) -> Change<'_, ()>;
+
+    /// Takes an order back, or strikes one that is done.
+    fn remove_order(&self, id: &OrderId) -> Change<'_, ()>;
+
+    /// Strikes a store that is gone for good from the map.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::InUse`] while it is there, or a volume is on it.
+    fn remove_store(&self, id: &StoreId) -> Change<'_, ()>;
 }
 
 /// Why the coordinator did not do what it was asked. Nothing was changed, except
@@ -169,6 +211,14 @@ pub enum CoordinatorError {
     /// There is no such entry.
     #[error("{0} does not exist")]
     Missing(String),
+    /// The entry is needed, by whom the text says.
+    #[error("{what} is in use: {reason}")]
+    InUse {
+        /// The entry.
+        what: String,
+        /// By whom, and what to do about it.
+        reason: String,
+    },
     /// The change would break a rule of the map: our bug.
     #[error("not a valid change: {0}")]
     Invalid(&'static str),

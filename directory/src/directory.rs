@@ -23,7 +23,7 @@ use crate::placement::Placement;
 use crate::{
     Bucket, BucketName, Committed, Condition, Coordinator, DirectoryError, Discard, Garbage,
     HybridClock, ListPage, ListQuery, Names, NamesError, ObjectName, Put, Remove, Row, StoreId,
-    Stores, VolumeState,
+    Stores,
 };
 
 /// How long a removal waits for the stores before it leaves the rest to the reaper;
@@ -119,7 +119,7 @@ impl Directory {
             };
             let map = self.shared.coordinator.map();
             let entry = map.volumes.get(&volume).map(|entry| &entry.value);
-            let entry = entry.filter(|volume| volume.state == VolumeState::Writable);
+            let entry = entry.filter(|volume| volume.takes_needles());
             let entry = entry.ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
             let (replicas, epoch) = (entry.replicas.clone(), entry.epoch);
             match self.shared.keys.take(volume, count).await {

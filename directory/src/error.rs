@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use hayrick_store::VolumeId;
 
-use crate::{BucketName, CoordinatorError, NamesError};
+use crate::{BucketName, CoordinatorError, NamesError, OrderId, StoreId};
 
 /// Why the directory did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,12 @@ pub enum DirectoryError {
     /// There is no such access key: 404.
     #[error("access key {0} does not exist")]
     NoAccessKey(String),
+    /// There is no such order: 404.
+    #[error("order {0} does not exist")]
+    NoOrder(OrderId),
+    /// There is no such store: 404.
+    #[error("store {0} is not on the cluster map")]
+    NoStore(StoreId),
     /// There is no such volume: 404 when asked for by hand; in a row, a cluster map
     /// that is older than the row.
     #[error("volume {0} is not on the cluster map")]
@@ -117,6 +123,7 @@ impl From<CoordinatorError> for DirectoryError {
         match error {
             CoordinatorError::Conflict { .. }
             | CoordinatorError::Exists(_)
+            | CoordinatorError::InUse { .. }
             | CoordinatorError::Missing(_) => Self::Conflict(text),
             CoordinatorError::Invalid(reason) => Self::BadRequest(reason.into()),
             CoordinatorError::Exhausted(_) => Self::Full,

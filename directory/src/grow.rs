@@ -9,21 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future;
-use hayrick_store::{Epoch, VolumeId};
+use hayrick_store::VolumeId;
 use tokio::time::Instant;
 
 use self::spread::spread;
 use crate::backoff::Backoff;
 use crate::config::GrowthConfig;
+use crate::coordinator::FIRST_EPOCH;
 use crate::placement::{Placement, Room};
-use crate::{
-    ClusterMap, Coordinator, DirectoryError, StoreId, StoreReport, Stores, Volume, VolumeState,
-};
+use crate::{ClusterMap, Coordinator, DirectoryError, StoreId, StoreReport, Stores, Volume};
 
 /// A volume has room while at least one part in this many of it is free.
 const ROOM_PART: u64 = 20;
-/// The epoch of a new volume.
-const FIRST_EPOCH: Epoch = Epoch::new(1);
 /// The most volumes made in one step, so that no mistake makes them without end.
 const MAX_PER_STEP: usize = 16;
 
@@ -122,15 +119,16 @@ impl Grower {
 
     /// Where a new volume goes: on different racks, and there on the stores with the most room.
     fn place(&self, copies: usize, reports: &Reports) -> Plan {
+        let map = self.coordinator.map();
         let mut candidates: Vec<_> = reports
             .iter()
+            .filter(|(store, _)| !map.is_draining(store))
             .map(|(store, report)| (free_bytes(report), store))
             .filter(|(free_bytes, _)| *free_bytes >= self.config.min_disk_free_bytes.max(1))
             .collect();
         let full = candidates.len() < copies && self.stores.ids().len() == reports.len();
         candidates.retain(|(_, store)| !self.refused.waits(store));
         candidates.sort_by(|a, b| b.cmp(a));
-        let map = self.coordinator.map();
         let in_rack = |(_, id)| (id, map.stores.get(id).map(|known| &known.rack));
         let chosen = spread(&candidates.into_iter().map(in_rack).collect::<Vec<_>>(), copies);
         if chosen.len() == copies { Plan::Create(chosen) } else { Plan::Stuck { full } }
@@ -167,9 +165,7 @@ impl Grower {
             }
         }
         if all_made && self.is_writable(volume, replicas).await {
-            let state = VolumeState::Writable;
-            let entry = Volume { replicas: replicas.to_vec(), epoch: FIRST_EPOCH.get(), state };
-            self.coordinator.publish_volume(volume, entry).await?;
+            self.coordinator.publish_volume(volume, Volume::new(replicas.to_vec())).await?;
             metrics::counter!("hayrick_volumes_created_total").increment(1);
             tracing::info!(%volume, ?replicas, "volume made");
             return Ok(Some(volume));
@@ -230,9 +226,14 @@ fn rooms(map: &ClusterMap, reports: &Reports) -> BTreeMap<VolumeId, Room> {
     };
     map.volumes
         .iter()
-        .filter(|(_, volume)| volume.value.state == VolumeState::Writable)
+        .filter(|(_, volume)| takes_needles(map, &volume.value))
         .filter_map(|(&id, volume)| Some((id, room(id, &volume.value)?)))
         .collect()
+}
+
+/// What is added to a store that is being emptied would have to be moved again.
+fn takes_needles(map: &ClusterMap, volume: &Volume) -> bool {
+    volume.takes_needles() && !volume.replicas.iter().any(|store| map.is_draining(store))
 }
 
 fn is_enough(rooms: &[&Room], config: &GrowthConfig) -> bool {

@@ -165,12 +165,12 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::{EmbeddedCoordinator, Volume, VolumeState};
+    use crate::{EmbeddedCoordinator, Volume};
 
     async fn volume(coordinator: &dyn Coordinator) -> VolumeId {
         let id = coordinator.reserve_volume_id().await.unwrap();
         let replicas = vec!["a".parse().unwrap()];
-        let volume = Volume { replicas, epoch: 1, state: VolumeState::Writable };
+        let volume = Volume::new(replicas);
         coordinator.publish_volume(id, volume).await.unwrap();
         id
     }

@@ -51,8 +51,8 @@ pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
     Change, ClusterMap, Coordinator, CoordinatorError, DirectoryInfo, EmbeddedCoordinator,
-    KeeperInfo, KnownStore, MapChanges, Member, MemberDisk, Versioned, Volume, VolumeState,
-    zookeeper,
+    KeeperInfo, KnownStore, MapChanges, Member, MemberDisk, Order, OrderId, Versioned, Volume,
+    VolumeState, zookeeper,
 };
 pub use directory::{
     Assignment, Background, BatchAssignment, Directory, Parts, open_files, open_names, open_parts,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Bucket, Coordinator, DiskReport, Removal, StoreAnswer, StoreFault, StoreId, StoreReport,
-    Stores, Volume, VolumeReport, VolumeState,
+    Stores, Volume, VolumeReport,
 };
 
 /// Stores that do what tests tell them to.
@@ -157,8 +157,7 @@ pub(crate) async fn publish(
     for replica in &replicas {
         stores.create_volume(replica, volume, Epoch::new(1)).await.unwrap();
     }
-    let entry = Volume { replicas, epoch: 1, state: VolumeState::Writable };
-    coordinator.publish_volume(volume, entry).await.unwrap();
+    coordinator.publish_volume(volume, Volume::new(replicas)).await.unwrap();
     volume
 }
 

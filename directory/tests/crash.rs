@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hayrick_directory::{
     BucketName, Condition, Coordinator, Discard, EmbeddedCoordinator, FjallConfig, FjallNames,
-    Names, NeedleRef, ObjectName, Put, Remove, Row, Volume, VolumeState,
+    Names, NeedleRef, ObjectName, Put, Remove, Row, Volume,
 };
 use hayrick_store::{Cookie, Key, NeedleId, VolumeId};
 
@@ -240,7 +240,7 @@ fn killed_at_any_moment_it_loses_nothing_acknowledged() {
         let (_, coordinator) = open(folder.path());
         let id = coordinator.reserve_volume_id().await.unwrap();
         let replicas = vec!["a".parse().unwrap()];
-        let volume = Volume { replicas, epoch: 1, state: VolumeState::Writable };
+        let volume = Volume::new(replicas);
         coordinator.publish_volume(id, volume).await.unwrap();
     });
     let mut ledger = Ledger::default();

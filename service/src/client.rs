@@ -45,6 +45,9 @@ const MAX_JSON_BYTES: usize = 64 << 20;
 pub struct ClientOptions {
     /// Longest time to reach a peer. Default 3 s.
     pub connect_timeout: Duration,
+    /// Longest time in which a peer's machine acknowledges nothing. A line that is cut is noticed
+    /// by it, and a server that takes its time is not taken for one. Default 3 s.
+    pub silence_timeout: Duration,
     /// Longest time from sending a request until the head of the answer, and for
     /// [`Call::send_json`] and [`Call::send_bytes`] until its end; `None` for no limit, as a
     /// large upload needs. Default 60 s.
@@ -63,6 +66,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(3),
+            silence_timeout: Duration::from_secs(3),
             timeout: Some(Duration::from_mins(1)),
             body_idle_timeout: Duration::from_secs(30),
             max_idle_per_peer: 64,
@@ -70,6 +74,19 @@ impl Default for ClientOptions {
             token: None,
         }
     }
+}
+
+/// What was sent and not acknowledged for `limit` ends a connection (RFC 5482), and where there
+/// is nothing to acknowledge, empty probes see to it that there is (RFC 9293, 3.8.4).
+fn notice_silence(connector: &mut HttpConnector, limit: Duration) {
+    const PROBES: u32 = 3;
+    // The system counts in whole seconds.
+    let interval = (limit / PROBES).max(Duration::from_secs(1));
+    connector.set_keepalive(Some(interval));
+    connector.set_keepalive_interval(Some(interval));
+    connector.set_keepalive_retries(Some(PROBES));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(limit));
 }
 
 /// Sends requests. Clones share the pool.
@@ -85,6 +102,7 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(options.connect_timeout));
+        notice_silence(&mut connector, options.silence_timeout);
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.idle_timeout)

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::network::Host;
 use crate::process::Process;
 
 /// What a JVM takes on a machine under load.
@@ -21,9 +22,10 @@ const INSTALL: &str = "ZooKeeper is not installed, and these tests need a real o
     which installs it, or: apt-get install --no-install-recommends libzookeeper-java libslf4j-java \
     default-jre-headless";
 
-/// One server on a free port of 127.0.0.1, with its data in a temporary folder. Dropping
-/// it, and the end of the test process, kill it.
+/// One server on a free port, with its data in a temporary folder. Dropping it, and the end
+/// of the test process, kill it.
 pub struct ZooKeeper {
+    host: Host,
     port: u16,
     folder: PathBuf,
     process: Option<Process>,
@@ -31,36 +33,37 @@ pub struct ZooKeeper {
 }
 
 impl ZooKeeper {
-    /// Starts a server and waits until it serves.
+    /// Starts a server on 127.0.0.1 and waits until it serves.
     ///
     /// # Panics
     /// It is not installed, or does not start.
     pub fn start() -> Self {
         let temporary = TempDir::new().expect("a temporary folder");
         let folder = temporary.path().to_owned();
-        let mut this = Self::new(folder, free_port(), "", Some(temporary));
+        let mut this = Self::new(Host::loopback(), folder, free_port(), "", Some(temporary));
         this.spawn();
         this.wait();
         this
     }
 
-    fn new(folder: PathBuf, port: u16, more: &str, temporary: Option<TempDir>) -> Self {
+    fn new(host: Host, folder: PathBuf, port: u16, more: &str, temporary: Option<TempDir>) -> Self {
         assert!(Path::new("/usr/share/java/zookeeper.jar").exists(), "{INSTALL}");
         let data = folder.join("data");
         fs::create_dir_all(&data).expect("the data folder");
         let config = format!(
-            "clientPort={port}\nclientPortAddress=127.0.0.1\ndataDir={}\ntickTime=500\n\
+            "clientPort={port}\nclientPortAddress={}\ndataDir={}\ntickTime=500\n\
              minSessionTimeout=1000\nmaxClientCnxns=0\nadmin.enableServer=false\n\
              4lw.commands.whitelist=srvr,stat\n{more}",
+            host.address(),
             data.display()
         );
         fs::write(folder.join("zoo.cfg"), config).expect("the configuration");
-        Self { port, folder, process: None, _temporary: temporary }
+        Self { host, port, folder, process: None, _temporary: temporary }
     }
 
     /// Where clients connect, as `host:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host.address(), self.port)
     }
 
     /// Starts the server again with the data it has.
@@ -71,6 +74,15 @@ impl ZooKeeper {
         assert!(self.process.is_none(), "the server is running");
         self.spawn();
         self.wait();
+    }
+
+    /// Like [`Self::restart`], but does not wait: of an ensemble none serves alone.
+    ///
+    /// # Panics
+    /// It is running.
+    pub fn resume(&mut self) {
+        assert!(self.process.is_none(), "the server is running");
+        self.spawn();
     }
 
     /// Kills the server at once, as a crash would.
@@ -97,6 +109,16 @@ impl ZooKeeper {
         self.signal(Signal::CONT);
     }
 
+    /// The host that it runs on.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Whether it is running.
+    pub fn is_up(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Whether it is the leader of an ensemble.
     pub fn leads(&self) -> bool {
         self.mode().is_some_and(|mode| mode == "leader")
@@ -120,7 +142,9 @@ impl ZooKeeper {
             "-Dzookeeper.electionPortBindRetry=1",
             "org.apache.zookeeper.server.quorum.QuorumPeerMain",
         ];
-        let command = command.map(OsStr::new).into_iter().chain([config.as_os_str()]);
+        let on_host = self.host.words();
+        let on_host = on_host.iter().map(OsStr::new);
+        let command = on_host.chain(command.map(OsStr::new)).chain([config.as_os_str()]);
         self.process = Some(Process::spawn(&self.folder.join("log"), command));
     }
 
@@ -137,7 +161,7 @@ impl ZooKeeper {
 
     /// What the server says it is; `None` as long as it does not serve.
     fn mode(&self) -> Option<String> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        let address = SocketAddr::from((self.host.address(), self.port));
         let timeout = Duration::from_secs(2);
         let mut stream = TcpStream::connect_timeout(&address, timeout).ok()?;
         stream.set_read_timeout(Some(timeout)).ok()?;
@@ -156,27 +180,45 @@ pub struct Ensemble {
 }
 
 impl Ensemble {
-    /// Starts three servers and waits until they serve.
+    /// Starts three servers on 127.0.0.1 and waits until they serve.
     ///
     /// # Panics
     /// ZooKeeper is not installed, or does not start.
     pub fn start() -> Self {
+        Self::start_on([(); 3].map(|()| Host::loopback()))
+    }
+
+    /// Starts a server on each host and waits until they serve.
+    ///
+    /// # Panics
+    /// ZooKeeper is not installed, or does not start.
+    pub fn start_on(hosts: [Host; 3]) -> Self {
         let temporary = TempDir::new().expect("a temporary folder");
         let mut more = "initLimit=20\nsyncLimit=10\nquorumListenOnAllIPs=false".to_owned();
-        for id in 1..=3 {
-            let (peers, election) = (free_port(), free_port());
-            let _ = write!(more, "\nserver.{id}=127.0.0.1:{peers}:{election}");
+        for (id, host) in (1..).zip(&hosts) {
+            let (address, peers, election) = (host.address(), free_port(), free_port());
+            let _ = write!(more, "\nserver.{id}={address}:{peers}:{election}");
         }
         let mut servers = Vec::new();
-        for id in 1..=3 {
+        for (id, host) in (1..).zip(hosts) {
+            let id: u8 = id;
             let folder = temporary.path().join(id.to_string());
-            let mut server = ZooKeeper::new(folder, free_port(), &more, None);
+            let mut server = ZooKeeper::new(host, folder, free_port(), &more, None);
             fs::write(server.folder.join("data/myid"), id.to_string()).expect("the server's id");
             server.spawn();
             servers.push(server);
         }
-        servers.iter().for_each(ZooKeeper::wait);
-        Self { servers, _temporary: temporary }
+        let this = Self { servers, _temporary: temporary };
+        this.wait();
+        this
+    }
+
+    /// Waits until every server serves.
+    ///
+    /// # Panics
+    /// One does not.
+    pub fn wait(&self) {
+        self.servers.iter().for_each(ZooKeeper::wait);
     }
 
     /// Where clients connect, as `host:port,host:port,host:port`.
@@ -196,7 +238,10 @@ impl Ensemble {
 
 /// A port that is free, and stays so while its server is restarted: it is not one that
 /// the system gives to connections.
-fn free_port() -> u16 {
+///
+/// # Panics
+/// Never.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Other test processes begin elsewhere.
     let start = std::process::id().wrapping_mul(101);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hayrick_store::VolumeId;
 
-use super::{ClusterMap, Coordinator, CoordinatorError, Volume, VolumeState};
+use super::{ClusterMap, Coordinator, CoordinatorError, Order, Volume};
 use crate::testing::{bucket, store};
 use crate::{AccessKey, Bucket, BucketName};
 
@@ -33,11 +33,13 @@ pub(crate) async fn conforms(fresh: impl AsyncFn() -> Cluster) {
     no_id_and_no_key_comes_twice(&fresh().await).await;
     no_access_key_outlives_its_bucket(&fresh().await).await;
     a_change_that_was_begun_is_carried_through(&fresh().await).await;
+    an_order_stands_until_it_is_taken_back(&fresh().await).await;
+    a_store_that_never_was_is_not_struck(&fresh().await).await;
 }
 
 pub(crate) fn volume(stores: &[&str]) -> Volume {
     let replicas = stores.iter().map(|id| store(id)).collect();
-    Volume { replicas, epoch: 1, state: VolumeState::Writable }
+    Volume::new(replicas)
 }
 
 /// Waits until a coordinator's map is as wanted.
@@ -273,4 +275,27 @@ async fn no_access_key_outlives_its_bucket(cluster: &Cluster) {
 async fn a_change_that_was_begun_is_carried_through(cluster: &Cluster) {
     drop(cluster.one.create_bucket(bucket("photos", 1)));
     sees(&*cluster.one, |map| map.buckets.contains_key(&name("photos"))).await;
+}
+
+async fn an_order_stands_until_it_is_taken_back(cluster: &Cluster) {
+    let (one, other) = (&cluster.one, &cluster.other);
+    let drain = Order::Drain { store: store("s1") };
+    let orders = [drain.clone(), Order::Pause, "move:7:s1:s2".parse().unwrap()];
+    for order in &orders {
+        one.put_order(order.clone()).await.unwrap();
+        assert_eq!(one.map().orders.get(&order.id()), Some(order));
+    }
+    other.put_order(drain.clone()).await.expect("an order given twice is one order");
+    let map = sees(&**other, |map| map.orders.len() == orders.len()).await;
+    assert!(map.is_draining(&store("s1")) && !map.is_draining(&store("s2")));
+    other.remove_order(&drain.id()).await.unwrap();
+    let map = sees(&**one, |map| map.orders.len() < orders.len()).await;
+    assert!(!map.is_draining(&store("s1")));
+    let gone = one.remove_order(&drain.id()).await;
+    assert!(matches!(gone, Err(CoordinatorError::Missing(_))), "{gone:?}");
+}
+
+async fn a_store_that_never_was_is_not_struck(cluster: &Cluster) {
+    let missing = cluster.one.remove_store(&store("s1")).await;
+    assert!(matches!(missing, Err(CoordinatorError::Missing(_))), "{missing:?}");
 }

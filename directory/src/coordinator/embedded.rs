@@ -18,8 +18,8 @@ use tokio::sync::watch;
 pub(crate) use self::amend::Amendment;
 pub use self::amend::MapChanges;
 use self::state::State;
-use super::{Change, ClusterMap, Coordinator, CoordinatorError, Volume};
-use crate::{AccessKey, Bucket, BucketName};
+use super::{Change, ClusterMap, Coordinator, CoordinatorError, Order, OrderId, Volume};
+use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// Keeps the cluster map in a JSON file that only its owner may read (it holds the
 /// access keys), replaced as a whole by every change.
@@ -151,6 +151,20 @@ impl Coordinator for EmbeddedCoordinator {
     fn remove_access_key(&self, id: &str) -> Change<'_, ()> {
         let id = id.to_owned();
         self.change(move |state| state.remove_access_key(&id))
+    }
+
+    fn put_order(&self, order: Order) -> Change<'_, ()> {
+        self.change(move |state| state.put_order(order))
+    }
+
+    fn remove_order(&self, id: &OrderId) -> Change<'_, ()> {
+        let id = id.clone();
+        self.change(move |state| state.remove_order(&id))
+    }
+
+    fn remove_store(&self, id: &StoreId) -> Change<'_, ()> {
+        let id = id.clone();
+        self.change(move |state| state.remove_store(&id))
     }
 }
 

@@ -50,10 +50,13 @@ pub struct DirectoryInfo {
 }
 
 /// The keeper that leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeeperInfo {
     /// What it calls itself.
     pub name: String,
+    /// Where its admin interface listens, as `host:port`; `None` if it did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Higher than that of every leader before it.
     pub term: u64,
 }

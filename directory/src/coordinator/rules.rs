@@ -2,8 +2,8 @@
 
 use hayrick_store::VolumeId;
 
-use super::{CoordinatorError, Volume};
-use crate::{Bucket, BucketName};
+use super::{ClusterMap, CoordinatorError, OrderId, Volume};
+use crate::{Bucket, BucketName, StoreId};
 
 /// Keys are dense from here on. 0 stays free for whoever looks for a key by mistake.
 pub(super) const FIRST_KEY: u64 = 1;
@@ -35,6 +35,30 @@ pub(super) fn check_copies(bucket: &Bucket) -> Result<(), CoordinatorError> {
     } else {
         Ok(())
     }
+}
+
+/// What is struck from the map is forgotten: a volume on it would count as never stored.
+pub(super) fn check_unused(map: &ClusterMap, store: &StoreId) -> Result<(), CoordinatorError> {
+    let known =
+        map.stores.get(store).ok_or_else(|| CoordinatorError::Missing(store_name(store)))?;
+    let in_use = |reason: String| CoordinatorError::InUse { what: store_name(store), reason };
+    if known.member.is_some() {
+        return Err(in_use("it is running; stop it first".to_owned()));
+    }
+    let on_it =
+        |volume: &Volume| volume.replicas.contains(store) || volume.moving.as_ref() == Some(store);
+    match map.volumes.iter().find(|(_, volume)| on_it(&volume.value)) {
+        Some((id, _)) => Err(in_use(format!("volume {id} is on it; drain the store first"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn store_name(id: &StoreId) -> String {
+    format!("store {id}")
+}
+
+pub(super) fn order_name(id: &OrderId) -> String {
+    format!("order {id}")
 }
 
 pub(super) fn volume_name(id: VolumeId) -> String {

@@ -39,10 +39,11 @@ pub use self::membership::{Presence, Registered, Registration};
 use self::session::Sessions;
 use self::tree::{Refresh, Tree};
 use super::rules::{
-    access_key_name, bucket_name, check_copies, check_epoch, check_replicas, volume_name,
+    access_key_name, bucket_name, check_copies, check_epoch, check_replicas, order_name,
+    volume_name,
 };
-use super::{Change, ClusterMap, Coordinator, CoordinatorError, Volume};
-use crate::{AccessKey, Bucket, BucketName};
+use super::{Change, ClusterMap, Coordinator, CoordinatorError, Order, OrderId, Volume};
+use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// Changes that may wait for the map at once; more wait before.
 const REFRESHES: usize = 64;
@@ -251,6 +252,24 @@ impl Coordinator for ZooKeeperCoordinator {
             let what = access_key_name(&id);
             shared.remove(Entry::AccessKey(bucket, id), what).await
         })
+    }
+
+    fn put_order(&self, order: Order) -> Change<'_, ()> {
+        let shared = Arc::clone(&self.shared);
+        run(async move { shared.put_order(&order).await })
+    }
+
+    fn remove_order(&self, id: &OrderId) -> Change<'_, ()> {
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        run(async move {
+            let what = order_name(&id);
+            shared.remove(Entry::Order(id), what).await
+        })
+    }
+
+    fn remove_store(&self, id: &StoreId) -> Change<'_, ()> {
+        let (shared, id) = (Arc::clone(&self.shared), id.clone());
+        run(async move { shared.strike_store(&id).await })
     }
 }
 

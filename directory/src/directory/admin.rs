@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::Directory;
 use crate::{
     Access, AccessKey, Bucket, BucketName, ClusterMap, CoordinatorError, DirectoryError,
-    NamesError, StoreId, Volume, VolumeState,
+    NamesError, Order, OrderId, StoreId, Volume, VolumeState,
 };
 
 impl Directory {
@@ -167,12 +167,68 @@ impl Directory {
         Ok(())
     }
 
+    /// Tells the keeper something, if it can be done with the stores and volumes of now.
+    pub async fn put_order(&self, order: Order) -> Result<(), DirectoryError> {
+        check_order(&self.map(), &order)?;
+        self.shared.coordinator.put_order(order).await?;
+        self.shared.grow_soon.notify_one();
+        Ok(())
+    }
+
+    /// Takes back what the keeper was told.
+    pub async fn remove_order(&self, id: &OrderId) -> Result<(), DirectoryError> {
+        self.shared.coordinator.remove_order(id).await.map_err(|error| match error {
+            CoordinatorError::Missing(_) => DirectoryError::NoOrder(id.clone()),
+            error => error.into(),
+        })
+    }
+
+    /// Strikes a store that is gone for good from the map. No volume may be on it.
+    pub async fn remove_store(&self, id: &StoreId) -> Result<(), DirectoryError> {
+        self.shared.coordinator.remove_store(id).await.map_err(|error| match error {
+            CoordinatorError::Missing(_) => DirectoryError::NoStore(id.clone()),
+            error => error.into(),
+        })
+    }
+
     /// Runs a change of several steps to its end, even if the caller goes away.
     async fn carried_through<T: Send + 'static>(
         &self,
         change: impl Future<Output = Result<T, DirectoryError>> + Send + 'static,
     ) -> Result<T, DirectoryError> {
         tokio::spawn(change).await.unwrap_or(Err(DirectoryError::Failed))
+    }
+}
+
+/// An order that can never be carried out is refused where it is given.
+fn check_order(map: &ClusterMap, order: &Order) -> Result<(), DirectoryError> {
+    let known = |store: &StoreId| {
+        let known = map.stores.contains_key(store);
+        if known { Ok(()) } else { Err(DirectoryError::NoStore(store.clone())) }
+    };
+    let replicas = |id: VolumeId| {
+        let entry = map.volumes.get(&id).ok_or(DirectoryError::NoVolume(id))?;
+        Ok::<_, DirectoryError>(&entry.value.replicas)
+    };
+    let free = |volume, to: &StoreId| {
+        if replicas(volume)?.contains(to) {
+            let message = format!("volume {volume} is on store {to} already");
+            return Err(DirectoryError::BadRequest(message.into()));
+        }
+        known(to)
+    };
+    match order {
+        Order::Pause | Order::Rebalance => Ok(()),
+        Order::Drain { store } => known(store),
+        Order::Move { volume, from, to } => {
+            if !replicas(*volume)?.contains(from) {
+                let message = format!("volume {volume} is not on store {from}");
+                return Err(DirectoryError::BadRequest(message.into()));
+            }
+            free(*volume, to)
+        }
+        Order::Copy { volume, to } => free(*volume, to),
+        Order::Repair { volume } => replicas(*volume).map(drop),
     }
 }
 

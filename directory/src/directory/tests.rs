@@ -253,7 +253,7 @@ async fn a_row_with_needles_nowhere_is_refused() {
 async fn a_read_only_volume_gets_no_needles() {
     let bench = Bench::new(&["a"], 1).await;
     let sealed = bench.directory.assign(&bench.bucket, 1).await.unwrap().id.volume;
-    bench.directory.set_volume_state(sealed, VolumeState::ReadOnly).await.unwrap();
+    bench.directory.set_volume_state(sealed, crate::VolumeState::ReadOnly).await.unwrap();
     for _ in 0..50 {
         assert_ne!(bench.directory.assign(&bench.bucket, 1).await.unwrap().id.volume, sealed);
     }

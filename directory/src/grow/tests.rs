@@ -1,6 +1,6 @@
 use super::*;
-use crate::EmbeddedCoordinator;
 use crate::testing::{FakeStores, LIMIT_BYTES, bucket, publish, store};
+use crate::{EmbeddedCoordinator, VolumeState};
 
 struct Bench {
     _folder: tempfile::TempDir,
@@ -158,4 +158,32 @@ async fn rooms_are_those_of_the_least_replica() {
     let mut sealed = (*map).clone();
     sealed.volumes.get_mut(&lonely).unwrap().value.state = VolumeState::ReadOnly;
     assert!(!rooms(&sealed, &reports).contains_key(&lonely));
+}
+
+#[tokio::test]
+async fn a_store_that_is_emptied_gets_nothing_new() {
+    let mut bench = Bench::new(&["a", "b"], &[1]).await;
+    let drain: crate::Order = "drain:a".parse().unwrap();
+    let on_a = publish(&*bench.coordinator, &bench.stores, &["a"]).await;
+    bench.coordinator.put_order(drain.clone()).await.unwrap();
+    bench.grower.step().await;
+    assert_eq!((bench.stores.volumes("a"), bench.stores.volumes("b")), (1, 2));
+    let map = bench.coordinator.map();
+    let report = bench.stores.status(&store("a")).await.unwrap();
+    let reports = Reports::from([(store("a"), report)]);
+    assert!(!rooms(&map, &reports).contains_key(&on_a), "no needles go to its volumes");
+    bench.coordinator.remove_order(&drain.id()).await.unwrap();
+    assert!(rooms(&bench.coordinator.map(), &reports).contains_key(&on_a));
+}
+
+#[tokio::test]
+async fn a_volume_on_the_move_takes_no_needles() {
+    let bench = Bench::new(&["a"], &[1]).await;
+    let id = publish(&*bench.coordinator, &bench.stores, &["a"]).await;
+    let report = bench.stores.status(&store("a")).await.unwrap();
+    let reports = Reports::from([(store("a"), report)]);
+    assert!(rooms(&bench.coordinator.map(), &reports).contains_key(&id));
+    let moving = Volume { moving: Some(store("a")), ..Volume::new(vec![store("a")]) };
+    bench.coordinator.update_volume(id, 1, moving).await.unwrap();
+    assert!(!rooms(&bench.coordinator.map(), &reports).contains_key(&id));
 }

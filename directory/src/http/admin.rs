@@ -11,20 +11,28 @@
 //! | `GET /directory/buckets/{name}/keys` | [`KeyInfo`]s, without their secrets |
 //! | `POST /directory/buckets/{name}/keys` | 201 with the [`AccessKey`], its secret for the only time |
 //! | `DELETE /directory/keys/{id}` | 204: the key opens nothing from now on |
+//! | `GET /directory/cluster` | [`ClusterStatus`]: stores, volumes, orders, the keeper |
+//! | `DELETE /directory/stores/{id}` | 204: the store was gone and empty, and is struck from the map |
+//! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`] |
+//! | `DELETE /directory/orders/{id}` | 204: the keeper does not follow it any more |
+//! | `PUT /directory/volumes/{id}/state` | 204: the volume has the state of a [`StateChange`] |
 //! | `POST /directory/volumes` | 201 with the [`NewVolume`] made from a [`VolumeRequest`] |
+
+mod cluster;
 
 use axum::extract::{Path, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderName, StatusCode};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use hayrick_service::ApiError;
 use hayrick_store::VolumeId;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::cluster::{ClusterStatus, NamedOrder, StateChange, StoreEntry, VolumeEntry};
 use super::api_error;
-use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId, VolumeState};
+use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId};
 
 /// The directory at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +129,11 @@ pub fn router(directory: Directory) -> Router {
         .route("/directory/buckets/{name}/keys", get(list_keys).post(create_key))
         .route("/directory/keys/{id}", delete(remove_key))
         .route("/directory/volumes", post(create_volume))
+        .route("/directory/volumes/{id}/state", put(cluster::set_state))
+        .route("/directory/cluster", get(cluster::show))
+        .route("/directory/stores/{id}", delete(cluster::remove_store))
+        .route("/directory/orders", post(cluster::put_order))
+        .route("/directory/orders/{id}", delete(cluster::remove_order))
         .with_state(directory)
 }
 
@@ -137,7 +150,7 @@ async fn status(State(directory): State<Directory>) -> Result<Json<DirectoryStat
 }
 
 fn writable_volumes(map: &ClusterMap) -> usize {
-    map.volumes.values().filter(|volume| volume.value.state == VolumeState::Writable).count()
+    map.volumes.values().filter(|volume| volume.value.takes_needles()).count()
 }
 
 async fn list_buckets(State(directory): State<Directory>) -> Json<Vec<Bucket>> {

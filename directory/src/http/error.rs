@@ -14,6 +14,8 @@ const NO_VOLUME_RETRY: Duration = Duration::from_secs(2);
 
 const NO_SUCH_BUCKET: &str = "NoSuchBucket";
 const NO_SUCH_KEY: &str = "NoSuchKey";
+const NO_SUCH_ORDER: &str = "NoSuchOrder";
+const NO_SUCH_STORE: &str = "NoSuchStore";
 const NO_SUCH_VOLUME: &str = "NoSuchVolume";
 const BUCKET_EXISTS: &str = "BucketExists";
 const BUCKET_NOT_EMPTY: &str = "BucketNotEmpty";
@@ -28,6 +30,8 @@ pub fn api_error(error: DirectoryError) -> ApiError {
     match error {
         DirectoryError::NoBucket(_) => ApiError::not_found(message).with_code(NO_SUCH_BUCKET),
         DirectoryError::NoAccessKey(_) => ApiError::not_found(message).with_code(NO_SUCH_KEY),
+        DirectoryError::NoOrder(_) => ApiError::not_found(message).with_code(NO_SUCH_ORDER),
+        DirectoryError::NoStore(_) => ApiError::not_found(message).with_code(NO_SUCH_STORE),
         DirectoryError::NoVolume(_) => ApiError::not_found(message).with_code(NO_SUCH_VOLUME),
         DirectoryError::BucketExists(_) => ApiError::conflict(message).with_code(BUCKET_EXISTS),
         DirectoryError::BucketNotEmpty(_) => {

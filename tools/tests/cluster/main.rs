@@ -5,13 +5,16 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test may fail by panic and say what it did"
 )]
 
+mod chaos;
 mod process;
 
 use std::time::Duration;
 
+use hayrick_service::auth::Secret;
 use hayrick_service::client::{Client, ClientError, ClientOptions};
 use hayrick_store::NeedleId;
 use hayrick_store::status::StoreStatus;
@@ -19,7 +22,7 @@ use hayrick_testkit::ZooKeeper;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 
-use process::{Process, hayrick};
+use process::{Process, TOKEN, hayrick};
 
 struct Cluster {
     zookeeper: ZooKeeper,
@@ -50,7 +53,8 @@ impl Cluster {
         let stores: Vec<_> = (1..=3).map(store).collect();
         let directory = role("directory", "d1", settings);
         let proxies = vec![role("proxy", "p1", ""), role("proxy", "p2", "")];
-        let http = Client::new(ClientOptions::default());
+        let token = Some(Secret::new(TOKEN));
+        let http = Client::new(ClientOptions { token, ..ClientOptions::default() });
         let bucket = json!({"name": "photos", "read": "public", "write": "public", "copies": 2});
         let url = format!("{}/directory/buckets", directory.admin);
         http.post(url).json(&bucket).send().await.unwrap();

@@ -1,36 +1,59 @@
 //! One server process of a cluster.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use hayrick_testkit::{Host, free_port};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-const ANY_PORT: &str = "127.0.0.1:0";
+/// Opens the admin and internal listeners of all.
+pub const TOKEN: &str = "only-for-tests";
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A running server. Dropping it kills the process.
+/// A server. Dropping it kills the process.
 pub struct Process {
     role: &'static str,
     folder: PathBuf,
+    host: Host,
+    ports: [u16; 3],
     child: Mutex<Child>,
     pub public: Option<String>,
     pub internal: Option<String>,
     pub admin: String,
 }
 
-/// A role with its configuration and its data here, on free ports.
+/// A role with its configuration and its data on 127.0.0.1, on free ports.
 pub fn hayrick(role: &str, config: &Path, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hayrick"));
+    command(&Host::loopback(), &[], [0; 3], role, config, data)
+}
+
+/// `wrapper` is what runs the program, if anything does.
+fn command(
+    host: &Host,
+    wrapper: &[&str],
+    ports: [u16; 3],
+    role: &str,
+    config: &Path,
+    data: &Path,
+) -> Command {
+    let program = env!("CARGO_BIN_EXE_hayrick");
+    let words: Vec<_> = wrapper.iter().chain([&program]).collect();
+    let mut command = host.command(words[0]);
+    command.env_clear().args(&words[1..]).arg(role);
+    let listeners = ["PUBLIC", "INTERNAL", "ADMIN"].into_iter().zip(ports);
+    for (listener, port) in listeners {
+        let address = SocketAddr::from((host.address(), port)).to_string();
+        command.env(format!("HAYRICK_{listener}__LISTEN"), address);
+    }
     command
-        .env_clear()
-        .arg(role)
-        .env("HAYRICK_PUBLIC__LISTEN", ANY_PORT)
-        .env("HAYRICK_INTERNAL__LISTEN", ANY_PORT)
-        .env("HAYRICK_ADMIN__LISTEN", ANY_PORT)
+        .env("HAYRICK_PUBLIC__ALLOW_OPEN_BUCKETS", "true")
+        .env("HAYRICK_INTERNAL__TOKEN", TOKEN)
+        .env("HAYRICK_ADMIN__TOKEN", TOKEN)
         .arg("--config")
         .arg(config)
         .arg("--data")
@@ -45,20 +68,38 @@ pub fn hayrick(role: &str, config: &Path, data: &Path) -> Command {
 }
 
 impl Process {
-    /// Starts a role in `folder` and waits until it serves.
+    /// Starts a role in `folder` on 127.0.0.1 and waits until it serves.
     pub fn start(role: &'static str, folder: &Path, config: &str) -> Self {
+        Self::start_on(&Host::loopback(), role, folder, config)
+    }
+
+    /// Starts a role in `folder` on a host and waits until it serves.
+    pub fn start_on(host: &Host, role: &'static str, folder: &Path, config: &str) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(folder.join("hayrick.toml"), config).unwrap();
-        let (child, ready) = spawn(role, folder, None);
+        let ports = [(); 3].map(|()| free_port());
+        let (child, ready) = spawn(host, &[], ports, role, folder);
         let text = |key: &str| ready[key].as_str().map(str::to_owned);
         Self {
             role,
             folder: folder.to_owned(),
+            host: host.clone(),
+            ports,
             child: Mutex::new(child),
             public: text("public"),
             internal: text("internal"),
             admin: text("admin").unwrap(),
         }
+    }
+
+    /// Where it keeps its configuration, data and log.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Ends the process at once.
@@ -75,27 +116,44 @@ impl Process {
         assert!(child.wait().unwrap().success(), "{}", self.role);
     }
 
-    /// Starts it again at the internal address that it had.
+    /// Stops the process in its tracks: connections stay open, and nothing is answered.
+    pub fn freeze(&self) {
+        kill_process(Pid::from_child(&self.child.lock().unwrap()), Signal::STOP).unwrap();
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        kill_process(Pid::from_child(&self.child.lock().unwrap()), Signal::CONT).unwrap();
+    }
+
+    /// Starts it again at the addresses that it had.
     pub fn start_again(&mut self) {
-        let address =
-            self.internal.as_ref().map(|url| url.trim_start_matches("http://").to_owned());
-        let (child, ready) = spawn(self.role, &self.folder, address.as_deref());
+        self.start_again_in(&[]);
+    }
+
+    /// Starts it again, run by `wrapper`.
+    pub fn start_again_in(&mut self, wrapper: &[&str]) {
+        let (child, _) = spawn(&self.host, wrapper, self.ports, self.role, &self.folder);
         self.child = Mutex::new(child);
-        ready["admin"].as_str().unwrap().clone_into(&mut self.admin);
     }
 }
 
-fn spawn(role: &str, folder: &Path, internal: Option<&str>) -> (Child, Value) {
+fn spawn(
+    host: &Host,
+    wrapper: &[&str],
+    ports: [u16; 3],
+    role: &str,
+    folder: &Path,
+) -> (Child, Value) {
     let ready = folder.join("ready.json");
     // One that a killed process left behind.
     let _ = std::fs::remove_file(&ready);
-    let mut command = hayrick(role, &folder.join("hayrick.toml"), &folder.join("data"));
-    if let Some(address) = internal {
-        command.env("HAYRICK_INTERNAL__LISTEN", address);
-    }
+    let (config, data) = (folder.join("hayrick.toml"), folder.join("data"));
+    let mut command = command(host, wrapper, ports, role, &config, &data);
     let log = || std::fs::read_to_string(folder.join("log")).unwrap();
     command.arg("--ready-file").arg(&ready).stdout(Stdio::null());
-    let mut child = command.stderr(File::create(folder.join("log")).unwrap()).spawn().unwrap();
+    let appended = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut child = command.stderr(appended).spawn().unwrap();
     let began = Instant::now();
     loop {
         if let Ok(text) = std::fs::read(&ready) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::state::State;
 use super::{EmbeddedCoordinator, file, lock};
-use crate::coordinator::{ClusterMap, CoordinatorError, Volume, VolumeState};
+use crate::coordinator::{ClusterMap, CoordinatorError, Volume};
 use crate::{Access, Bucket, BucketName, StoreId};
 
 /// What was found.
@@ -80,8 +80,7 @@ impl State {
             self.last_volume_id = self.last_volume_id.max(id.get());
             if !self.map.volumes.contains_key(&id) {
                 let replicas = vec![found.store.clone()];
-                let volume = Volume { replicas, epoch: 1, state: VolumeState::Writable };
-                self.publish_volume(id, volume)?;
+                self.publish_volume(id, Volume::new(replicas))?;
                 changes.volumes.push(id);
             }
             // Keys of needles that are gone or damaged were used too.

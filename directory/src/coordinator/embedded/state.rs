@@ -9,10 +9,11 @@ use hayrick_store::VolumeId;
 use uuid::Uuid;
 
 use crate::coordinator::rules::{
-    FIRST_KEY, access_key_name, bucket_name, check_copies, check_epoch, check_replicas, volume_name,
+    FIRST_KEY, access_key_name, bucket_name, check_copies, check_epoch, check_replicas,
+    check_unused, order_name, volume_name,
 };
-use crate::coordinator::{ClusterMap, CoordinatorError, Versioned, Volume};
-use crate::{AccessKey, Bucket, BucketName};
+use crate::coordinator::{ClusterMap, CoordinatorError, Order, OrderId, Versioned, Volume};
+use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// All that the file holds.
 #[derive(Debug, Clone)]
@@ -127,6 +128,22 @@ impl State {
     pub(super) fn remove_access_key(&mut self, id: &str) -> Result<(), CoordinatorError> {
         let removed = self.edit().access_keys.remove(id);
         removed.map(drop).ok_or_else(|| CoordinatorError::Missing(access_key_name(id)))
+    }
+
+    pub(super) fn put_order(&mut self, order: Order) -> Result<(), CoordinatorError> {
+        self.edit().orders.insert(order.id(), order);
+        Ok(())
+    }
+
+    pub(super) fn remove_order(&mut self, id: &OrderId) -> Result<(), CoordinatorError> {
+        let removed = self.edit().orders.remove(id);
+        removed.map(drop).ok_or_else(|| CoordinatorError::Missing(order_name(id)))
+    }
+
+    pub(super) fn remove_store(&mut self, id: &StoreId) -> Result<(), CoordinatorError> {
+        check_unused(&self.map, id)?;
+        self.edit().stores.remove(id);
+        Ok(())
     }
 
     /// A map of its own, so that snapshots handed out before stay as they are.

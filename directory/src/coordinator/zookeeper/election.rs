@@ -98,11 +98,12 @@ impl Drop for Candidacy {
 }
 
 impl ZooKeeperCoordinator {
-    /// Stands for election as the keeper, under a name that others are shown.
-    pub fn campaign(&self, name: impl Into<String>) -> Candidacy {
+    /// Stands for election as the keeper, under a name that others are shown, with the
+    /// `host:port` at which they may ask it how things are.
+    pub fn campaign(&self, name: impl Into<String>, address: Option<String>) -> Candidacy {
         let shared = Arc::clone(&self.shared);
         let (sender, leadership) = watch::channel(None);
-        let task = tokio::spawn(Arc::clone(&shared).stand(name.into(), sender));
+        let task = tokio::spawn(Arc::clone(&shared).stand(name.into(), address, sender));
         Candidacy { shared, leadership, task }
     }
 }
@@ -116,10 +117,15 @@ struct Won {
 }
 
 impl Shared {
-    async fn stand(self: Arc<Self>, name: String, sender: watch::Sender<Option<Leadership>>) {
+    async fn stand(
+        self: Arc<Self>,
+        name: String,
+        address: Option<String>,
+        sender: watch::Sender<Option<Leadership>>,
+    ) {
         let mut maps = self.map.subscribe();
         loop {
-            match self.try_lead(&name).await {
+            match self.try_lead(&name, address.as_deref()).await {
                 Ok(Some(won)) => {
                     tracing::info!(name, term = won.term, "elected as keeper");
                     self.lead(won, &sender).await;
@@ -141,8 +147,13 @@ impl Shared {
     }
 
     /// Takes the lead, if nobody has it.
-    async fn try_lead(&self, name: &str) -> Result<Option<Won>, CoordinatorError> {
-        let record = LeaderRecord { name: name.to_owned(), boot_id: self.boot_id };
+    async fn try_lead(
+        &self,
+        name: &str,
+        address: Option<&str>,
+    ) -> Result<Option<Won>, CoordinatorError> {
+        let (name, address) = (name.to_owned(), address.map(str::to_owned));
+        let record = LeaderRecord { name, address, boot_id: self.boot_id };
         let bytes = encode(Uuid::new_v4(), &record)?;
         let bytes = bytes.as_slice();
         self.change("the keeper", |client, doubt| async move {

@@ -7,9 +7,11 @@ use zookeeper_client::{Client, CreateMode, Error, Stat};
 
 use super::Shared;
 use super::change::{Doubt, Stop};
-use super::layout::{Entry, decode, encode};
+use super::layout::{Entry, ORDERS, decode, encode};
 use super::snapshot::revision;
 use crate::CoordinatorError;
+use crate::coordinator::Order;
+use crate::coordinator::rules::order_name;
 
 /// How many access keys are removed in one transaction; more would not fit into one.
 const KEYS_AT_ONCE: usize = 1_000;
@@ -76,6 +78,32 @@ impl Shared {
         .await?;
         self.show(vec![entry]).await;
         Ok(())
+    }
+
+    /// Makes the node of an order, with its folder if that is the first.
+    pub(super) async fn put_order(&self, order: &Order) -> Result<(), CoordinatorError> {
+        let id = order.id();
+        let what = order_name(&id);
+        self.change(&what, |client, _| async move {
+            let durable = CreateMode::Persistent.with_acls(self.acls());
+            match client.create(ORDERS, &[], &durable).await {
+                Ok(_) | Err(Error::NodeExists) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await?;
+        let removed = || CoordinatorError::Damaged {
+            node: ORDERS.to_owned(),
+            reason: "it was removed meanwhile".to_owned(),
+        };
+        match self.create(Entry::Order(id.clone()), order, what, removed).await {
+            // Its id says all of it.
+            Err(CoordinatorError::Exists(_)) => {
+                self.show(vec![Entry::Order(id)]).await;
+                Ok(())
+            }
+            made => made,
+        }
     }
 
     /// Replaces a node that still has the revision `expected`, if `check` of the present

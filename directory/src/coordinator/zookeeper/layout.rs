@@ -14,6 +14,7 @@
 //! | `/stores/<rack>/<store>` | ephemeral | [`MemberRecord`]: addresses, disks, boot id | never; made and removed |
 //! | `/directories/<boot id>` | ephemeral | [`DirectoryRecord`]: where a directory is reached | never; made and removed |
 //! | `/keeper/leader` | ephemeral | [`LeaderRecord`]: who leads | never; made and removed |
+//! | `/orders/<order>` | durable | [`Order`](crate::Order): what an operator told the keeper | never; made and removed |
 //!
 //! Each value is JSON in an envelope, `{"format":1,"stamp":"..","value":{..}}`. The stamp
 //! is drawn for each change: a process that lost its connection in the middle of one knows
@@ -31,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::coordinator::MemberDisk;
-use crate::{BucketName, CoordinatorError, Rack, StoreId};
+use crate::{BucketName, CoordinatorError, OrderId, Rack, StoreId};
 
 const FORMAT: u32 = 1;
 
@@ -46,6 +47,8 @@ pub(super) const KNOWN: &str = "/known";
 pub(super) const STORES: &str = "/stores";
 pub(super) const DIRECTORIES: &str = "/directories";
 pub(super) const LEADER: &str = "/keeper/leader";
+/// Made with the first order: clusters were begun before there were any.
+pub(super) const ORDERS: &str = "/orders";
 /// The folders that are made with a cluster, parents first.
 pub(super) const FOLDERS: [&str; 8] =
     ["/ids", "/ids/keys", VOLUMES, BUCKETS, KNOWN, STORES, DIRECTORIES, "/keeper"];
@@ -97,6 +100,9 @@ pub(super) struct DirectoryRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LeaderRecord {
     pub(super) name: String,
+    /// Where its admin interface listens, as `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<String>,
     pub(super) boot_id: Uuid,
 }
 
@@ -111,6 +117,7 @@ pub(super) enum Entry {
     Member(Rack, StoreId),
     Directory(Uuid),
     Leader,
+    Order(OrderId),
 }
 
 impl Entry {
@@ -126,6 +133,7 @@ impl Entry {
             ["stores", rack, store] => Some(Self::Member(rack.parse().ok()?, store.parse().ok()?)),
             ["directories", id] => id.parse().ok().map(Self::Directory),
             ["keeper", "leader"] => Some(Self::Leader),
+            ["orders", order] => order.parse().ok().map(Self::Order),
             _ => None,
         }
     }
@@ -140,6 +148,7 @@ impl Entry {
             Self::Member(rack, store) => format!("{}/{store}", rack_path(rack)),
             Self::Directory(id) => format!("{DIRECTORIES}/{id}"),
             Self::Leader => LEADER.to_owned(),
+            Self::Order(id) => format!("{ORDERS}/{id}"),
         }
     }
 }
@@ -206,12 +215,20 @@ mod tests {
             "/stores/rack.a/store-1",
             "/directories/67e55044-10b1-426f-9247-bb680e5fe0c8",
             "/keeper/leader",
+            "/orders/move:7:a:b",
         ] {
             assert_eq!(Entry::parse(path).unwrap().path(), path);
         }
-        for path in
-            ["", "/", "/volumes", "/volumes/0", "/volumes/x", "/ids/keys/1", "/stores/a", "/x/y"]
-        {
+        for path in [
+            "",
+            "/",
+            "/volumes",
+            "/volumes/0",
+            "/volumes/x",
+            "/ids/keys/1",
+            "/stores/a",
+            "/orders/x",
+        ] {
             assert_eq!(Entry::parse(path), None, "{path}");
         }
     }

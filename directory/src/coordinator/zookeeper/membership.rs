@@ -17,6 +17,7 @@ use super::layout::{
 };
 use super::{Shared, ZooKeeperCoordinator};
 use crate::coordinator::MemberDisk;
+use crate::coordinator::rules::{check_unused, store_name};
 use crate::{ClusterMap, CoordinatorError, Rack, StoreId};
 
 /// How often it is looked whether another process gave the id free.
@@ -342,6 +343,39 @@ impl Shared {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl Shared {
+    /// Removes the node by which a store is known, unless it is there or needed.
+    pub(super) async fn strike_store(&self, store: &StoreId) -> Result<(), CoordinatorError> {
+        let entry = Entry::Known(store.clone());
+        let (path, what) = (entry.path(), store_name(store));
+        let (path, what) = (path.as_str(), what.as_str());
+        self.change(what, |client, doubt| async move {
+            client.sync(path).await?;
+            let retried = doubt.is_open();
+            let Some(known) = read::<KnownRecord>(&client, path).await? else {
+                return if retried {
+                    Ok(())
+                } else {
+                    Err(CoordinatorError::Missing(what.to_owned()).into())
+                };
+            };
+            // What this map does not show yet is waited for: a volume may be on the store.
+            let rack = known.value.rack.clone();
+            self.show(vec![Entry::Known(store.clone()), Entry::Member(rack, store.clone())]).await;
+            check_unused(&self.map.borrow(), store)?;
+            // A registration since then has written the node, and the version is another.
+            match doubt.settle(client.delete(path, Some(known.stat.version))).await {
+                Ok(()) => Ok(()),
+                Err(Error::NoNode | Error::BadVersion) => Err(Stop::Again),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await?;
+        self.show(vec![entry]).await;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use super::layout::{
     ClusterRecord, DirectoryRecord, Entry, KnownRecord, LeaderRecord, MemberRecord, decode,
 };
 use crate::coordinator::{DirectoryInfo, KeeperInfo, KnownStore, Member, Versioned};
-use crate::{AccessKey, Bucket, ClusterMap};
+use crate::{AccessKey, Bucket, ClusterMap, Order};
 
 /// Why a node does not become part of the map.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,9 +72,14 @@ pub(super) fn apply(
             map.directories.insert(*id, DirectoryInfo { address, session });
         }
         Entry::Leader => {
-            let LeaderRecord { name, .. } = value(data)?;
+            let LeaderRecord { name, address, .. } = value(data)?;
             let term = u64::try_from(stat.czxid).unwrap_or(0);
-            map.keeper = Some(KeeperInfo { name, term });
+            map.keeper = Some(KeeperInfo { name, address, term });
+        }
+        Entry::Order(id) => {
+            let order: Order = value(data)?;
+            belongs(order.id() == *id)?;
+            map.orders.insert(id.clone(), order);
         }
     }
     Ok(())
@@ -103,6 +108,7 @@ fn remove(map: &mut ClusterMap, entry: &Entry) -> Result<(), Damage> {
         }
         Entry::Directory(id) => drop(map.directories.remove(id)),
         Entry::Leader => map.keeper = None,
+        Entry::Order(id) => drop(map.orders.remove(id)),
     }
     Ok(())
 }
@@ -131,6 +137,10 @@ pub(super) fn carry_over<'a>(
                 let known = from.stores.get(store).cloned();
                 let known = known.map(|known| KnownStore { member: None, ..known });
                 to.stores.extend(known.map(|known| (store.clone(), known)));
+            }
+            Entry::Order(id) => {
+                let order = from.orders.get(id);
+                to.orders.extend(order.map(|order| (id.clone(), order.clone())));
             }
             // Those who are here now wrote what they are just now.
             Entry::Cluster | Entry::Member(..) | Entry::Directory(_) | Entry::Leader => {}

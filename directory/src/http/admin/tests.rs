@@ -120,3 +120,56 @@ async fn bad_requests_are_told_what_is_wrong() {
         "NoSuchBucket"
     );
 }
+
+#[tokio::test]
+async fn orders_are_given_shown_and_taken_back() {
+    let admin = Admin::new().await;
+    let give = |order| admin.ask("POST", "/directory/orders", order);
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    let (status, body) = give(json!({"order": "pause"})).await;
+    let given: NamedOrder = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, given.id.as_str()), (201, "pause"));
+    assert_eq!(give(json!({"order": "repair", "volume": 1})).await.0, 201);
+    let cluster: ClusterStatus = admin.json("GET", "/directory/cluster").await;
+    let ids: Vec<_> = cluster.orders.iter().map(|order| order.id.as_str()).collect();
+    assert_eq!(ids, ["pause", "repair:1"]);
+    assert_eq!(cluster.volumes.len(), 2);
+    assert_eq!(admin.ask("DELETE", "/directory/orders/repair:1", json!(null)).await.0, 204);
+    let gone = admin.refused("DELETE", "/directory/orders/repair:1", json!(null)).await;
+    assert_eq!(gone, (404, "NoSuchOrder".to_owned()));
+}
+
+#[tokio::test]
+async fn orders_that_can_never_be_carried_out_are_refused() {
+    let admin = Admin::new().await;
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    for (order, status, code) in [
+        (json!({"order": "drain", "store": "x"}), 404, "NoSuchStore"),
+        (json!({"order": "repair", "volume": 99}), 404, "NoSuchVolume"),
+        (json!({"order": "copy", "volume": 1, "to": "x"}), 404, "NoSuchStore"),
+        (json!({"order": "copy", "volume": 1, "to": "a"}), 400, "BadRequest"),
+        (json!({"order": "move", "volume": 1, "from": "x", "to": "b"}), 400, "BadRequest"),
+    ] {
+        let refused = admin.refused("POST", "/directory/orders", order.clone()).await;
+        assert_eq!(refused, (status, code.to_owned()), "{order}");
+    }
+    assert_eq!(admin.refused("POST", "/directory/orders", json!({"order": "x"})).await.0, 422);
+    assert_eq!(admin.refused("DELETE", "/directory/orders/x", json!(null)).await.0, 400);
+    let unknown = admin.refused("DELETE", "/directory/stores/x", json!(null)).await;
+    assert_eq!(unknown, (404, "NoSuchStore".to_owned()));
+}
+
+#[tokio::test]
+async fn a_volume_is_closed_for_new_needles_and_opened_again() {
+    let admin = Admin::new().await;
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    for state in ["read-only", "writable"] {
+        let path = "/directory/volumes/1/state";
+        assert_eq!(admin.ask("PUT", path, json!({"state": state})).await.0, 204);
+        let cluster: ClusterStatus = admin.json("GET", "/directory/cluster").await;
+        assert_eq!(serde_json::to_value(cluster.volumes[0].state).unwrap(), state);
+    }
+    let unknown =
+        admin.refused("PUT", "/directory/volumes/99/state", json!({"state": "read-only"})).await;
+    assert_eq!(unknown, (404, "NoSuchVolume".to_owned()));
+}

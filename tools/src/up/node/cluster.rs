@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hayrick_directory::zookeeper::{Registered, Registration, ZooKeeperCoordinator};
 use hayrick_directory::{
@@ -18,6 +19,12 @@ use crate::config::{ClusterConfig, Settings};
 use crate::failure::Failure;
 use crate::up::folder::DataFolder;
 use crate::up::listeners::Routers;
+
+/// Peers are near, and their kernels answer at once.
+const PEER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that hangs holds up whoever asked it for so long, until its health is known. A disk
+/// that is only busy has synced by then.
+const PEER_ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A store of a cluster.
 pub struct StoreNode {
@@ -215,6 +222,10 @@ fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool
 
 /// How other servers of the cluster are asked: one token opens all internal listeners.
 fn peers(settings: &Settings) -> Client {
-    let token = settings.internal.token.clone();
-    Client::new(ClientOptions { token, ..ClientOptions::default() })
+    Client::new(ClientOptions {
+        token: settings.internal.token.clone(),
+        connect_timeout: PEER_CONNECT_TIMEOUT,
+        timeout: Some(PEER_ANSWER_TIMEOUT),
+        ..ClientOptions::default()
+    })
 }

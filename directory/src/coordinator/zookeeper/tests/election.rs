@@ -14,8 +14,11 @@ async fn one_leads_at_a_time_and_terms_rise() {
     let config = fresh();
     let mut last_term = 0;
     let coordinators = [open(&config).await, open(&config).await, open(&config).await];
-    let mut standing: Vec<_> =
-        coordinators.iter().zip(["k0", "k1", "k2"]).map(|(one, name)| one.campaign(name)).collect();
+    let mut standing: Vec<_> = coordinators
+        .iter()
+        .zip(["k0", "k1", "k2"])
+        .map(|(one, name)| one.campaign(name, Some(format!("{name}:1"))))
+        .collect();
     while !standing.is_empty() {
         let elections = standing.iter_mut().map(|candidacy| Box::pin(candidacy.elected()));
         let (leadership, winner, _) = futures::future::select_all(elections).await;
@@ -30,7 +33,9 @@ async fn one_leads_at_a_time_and_terms_rise() {
                 map.keeper.as_ref().is_some_and(|keeper| keeper.term == last_term)
             })
             .await;
-            assert!(map.keeper.as_ref().unwrap().name.starts_with('k'));
+            let keeper = map.keeper.as_ref().unwrap();
+            assert!(keeper.name.starts_with('k'));
+            assert_eq!(keeper.address, Some(format!("{}:1", keeper.name)));
         }
         standing.swap_remove(winner).resign().await.unwrap();
         leadership.lost().await;
@@ -43,7 +48,7 @@ async fn one_leads_at_a_time_and_terms_rise() {
 async fn a_leader_whose_node_is_removed_stands_back() {
     let config = fresh();
     let coordinator = open(&config).await;
-    let mut candidacy = coordinator.campaign("k1");
+    let mut candidacy = coordinator.campaign("k1", None);
     let leadership = candidacy.elected().await;
     plain_client(&config).await.delete(layout::LEADER, None).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), leadership.lost()).await.unwrap();
@@ -58,7 +63,7 @@ async fn child() {
     let config = ZooKeeperConfig::new(place.into_string().unwrap());
     let coordinator = open(&config).await;
     let _store = coordinator.register(membership::registration("s1", "r1")).await.unwrap();
-    let mut candidacy = coordinator.campaign("child");
+    let mut candidacy = coordinator.campaign("child", None);
     let leadership = candidacy.elected().await;
     let line = format!("term {}\n", leadership.term());
     // One write, past the test harness, which would hold it back.
@@ -83,7 +88,7 @@ async fn a_standby_takes_over_from_a_keeper_that_was_killed() {
     });
     let term = term.expect("the child leads");
     let standby = open(&config).await;
-    let mut candidacy = standby.campaign("standby");
+    let mut candidacy = standby.campaign("standby", None);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(candidacy.leadership().is_none(), "two lead");
     child.kill().unwrap();

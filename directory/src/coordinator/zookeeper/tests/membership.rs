@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::coordinator::MemberDisk;
-use crate::coordinator::conformance::sees;
+use crate::coordinator::conformance::{sees, volume};
 use crate::testing::store;
 
 pub(super) fn registration(id: &str, rack: &str) -> Registration {
@@ -137,6 +137,31 @@ async fn a_node_that_somebody_removed_is_made_again() {
     presence.wait_for(|now| *now == Presence::Present).await.unwrap();
     let map = sees(&*coordinator, |map| is_there(map, "s1")).await;
     assert_eq!(map.stores[&store("s1")].since_ms, first.stores[&store("s1")].since_ms);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_struck_off_once_it_is_gone_and_empty() {
+    let config = fresh();
+    let (one, other) = (open(&config).await, open(&config).await);
+    let in_use = |result| matches!(result, Err(CoordinatorError::InUse { .. }));
+    let registered = one.register(registration("s1", "r1")).await.unwrap();
+    assert!(in_use(other.remove_store(&store("s1")).await), "it is running");
+    registered.leave().await.unwrap();
+    let id = one.reserve_volume_id().await.unwrap();
+    one.publish_volume(id, volume(&["s1"])).await.unwrap();
+    assert!(in_use(other.remove_store(&store("s1")).await), "a volume is on it");
+    let moved = Volume { epoch: 2, moving: Some(store("s1")), ..volume(&["s2"]) };
+    let revision = one.update_volume(id, 1, moved.clone()).await.unwrap();
+    assert!(in_use(other.remove_store(&store("s1")).await), "a volume comes from it");
+    let over = Volume { moving: None, ..moved };
+    one.update_volume(id, revision, over).await.unwrap();
+    other.remove_store(&store("s1")).await.unwrap();
+    sees(&*one, |map| !map.stores.contains_key(&store("s1"))).await;
+    let again = one.remove_store(&store("s1")).await;
+    assert!(matches!(again, Err(CoordinatorError::Missing(_))), "{again:?}");
+    // It may come back, as a new one.
+    let _back = one.register(registration("s1", "r1")).await.unwrap();
+    sees(&*other, |map| is_there(map, "s1")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,7 +49,7 @@ async fn a_session_that_expired_is_made_again_with_all_it_held() {
     let config = ZooKeeperConfig { session_timeout_ms: 2_000, ..config_of(&server, "c") };
     let coordinator = open(&config).await;
     let registered = coordinator.register(registration("s1", "r1")).await.unwrap();
-    let mut candidacy = coordinator.campaign("k1");
+    let mut candidacy = coordinator.campaign("k1", None);
     let leadership = candidacy.elected().await;
     coordinator.create_bucket(bucket("before", 1)).await.unwrap();
     let session = coordinator.shared.sessions.id();
