@@ -13,6 +13,7 @@ use hayrick_service::client::{Client, ClientError};
 use hayrick_store::{NeedleId, VolumeId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 use self::servers::{Server, Servers};
 use crate::http::directory_error;
@@ -81,6 +82,10 @@ impl DirectoryClient {
 
     pub(crate) fn map(&self) -> Arc<ClusterMap> {
         self.shared.coordinator.map()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.shared.coordinator.subscribe()
     }
 
     pub(crate) fn next_version(&self) -> u64 {

@@ -143,6 +143,11 @@ pub trait Coordinator: Send + Sync + 'static {
     /// The map as it is now. Never waits.
     fn map(&self) -> Arc<ClusterMap>;
 
+    /// What this process registers by, if it does: a number of its own, drawn at its start.
+    fn boot_id(&self) -> Option<Uuid> {
+        None
+    }
+
     /// Tells of every new map. A slow reader misses those between, never the last.
     fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>>;
 

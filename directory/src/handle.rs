@@ -1,13 +1,14 @@
 //! A directory, wherever it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hayrick_store::{NeedleId, VolumeId};
+use hayrick_store::{Epoch, NeedleId, VolumeId};
 
 use crate::client::DirectoryClient;
 use crate::{
     AccessKey, Assignment, BatchAssignment, Bucket, BucketName, ClusterMap, Committed, Condition,
-    Directory, DirectoryError, ListPage, ListQuery, ObjectName, Row, StoreId,
+    Directory, DirectoryError, ListPage, ListQuery, ObjectName, Row, StoreId, Volume,
 };
 
 /// A directory in this process or on another machine; who asks need not know which.
@@ -37,13 +38,35 @@ impl DirectoryHandle {
         self.map().access_keys.get(id).cloned()
     }
 
+    /// A volume, if it is on the map.
+    pub fn volume(&self, volume: VolumeId) -> Option<Volume> {
+        self.map().volumes.get(&volume).map(|entry| entry.value.clone())
+    }
+
     /// The stores that hold a volume; empty if it is not on the map.
     pub fn replicas(&self, volume: VolumeId) -> Vec<StoreId> {
-        self.map()
-            .volumes
-            .get(&volume)
-            .map(|entry| entry.value.replicas.clone())
-            .unwrap_or_default()
+        self.volume(volume).map(|volume| volume.replicas).unwrap_or_default()
+    }
+
+    /// Where the internal listener of a store is, as `host:port`; `None` if it is not there
+    /// now, or is in this process.
+    pub fn store_address(&self, store: &StoreId) -> Option<String> {
+        let map = self.map();
+        let member = map.stores.get(store)?.member.as_ref()?;
+        Some(member.address.clone())
+    }
+
+    /// Waits until the map shows an epoch of a volume, or a newer one; at most for `limit`.
+    pub async fn reach_epoch(&self, volume: VolumeId, epoch: Epoch, limit: Duration) {
+        let mut maps = match self {
+            Self::Local(directory) => directory.subscribe(),
+            Self::Remote(directory) => directory.subscribe(),
+        };
+        let reached = maps.wait_for(|map| {
+            map.volumes.get(&volume).is_some_and(|entry| entry.value.epoch >= epoch.get())
+        });
+        // Whoever waits tries again, with the map as it is then.
+        drop(tokio::time::timeout(limit, reached).await);
     }
 
     /// A version above all that were given out before.

@@ -14,7 +14,7 @@ use hayrick_directory::{
     Assignment, Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId,
     StorePool, version_ms,
 };
-use hayrick_store::{Chunk, Epoch, Meta, NeedleId, NewNeedle, StoreError};
+use hayrick_store::{Chunk, Epoch, Meta, NeedleId, NewNeedle, StoreError, VolumeId};
 use metrics::counter;
 use tokio::sync::SemaphorePermit;
 
@@ -29,6 +29,9 @@ const MAX_PLACES: usize = 3;
 
 /// How often a commit is tried while others change the same name.
 const MAX_COMMITS: usize = 16;
+
+/// How long an upload waits for the cluster map to show what a store knows already.
+const MAP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is being stored, but for its bytes.
 #[derive(Debug, Clone)]
@@ -240,12 +243,23 @@ impl<'a> Upload<'a> {
                     tracing::warn!(%volume, %error, tried, "needle not stored; trying another volume");
                     counter!("hayrick_proxy_write_retries_total").increment(1);
                     self.abandoned.push(place.id);
-                    self.proxy.directory.report_failed_write(volume);
+                    self.after_failed_write(volume, &error).await;
                     if tried == MAX_PLACES || !helped_by_another_volume(&error) {
                         return Err(error.into());
                     }
                 }
             }
+        }
+    }
+
+    async fn after_failed_write(&self, volume: VolumeId, error: &StoreError) {
+        let directory = &self.proxy.directory;
+        match error {
+            // The volume is well, and has other replicas since the directory looked.
+            StoreError::StaleEpoch { known, .. } => {
+                directory.reach_epoch(volume, *known, MAP_PATIENCE).await;
+            }
+            _ => directory.report_failed_write(volume),
         }
     }
 

@@ -167,6 +167,10 @@ impl Coordinator for ZooKeeperCoordinator {
         Arc::clone(&self.shared.map.borrow())
     }
 
+    fn boot_id(&self) -> Option<Uuid> {
+        Some(self.shared.boot_id)
+    }
+
     fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>> {
         self.shared.map.subscribe()
     }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use hayrick_store::VolumeId;
+use tokio::sync::watch;
 
 use super::Directory;
 use crate::{
@@ -15,6 +16,10 @@ impl Directory {
     /// The cluster map as it is now.
     pub fn map(&self) -> Arc<ClusterMap> {
         self.shared.coordinator.map()
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.shared.coordinator.subscribe()
     }
 
     /// The stores of the cluster.

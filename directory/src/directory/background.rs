@@ -67,11 +67,22 @@ impl Directory {
         }
     }
 
+    /// Whether it is this directory of several that deletes garbage: that with the lowest id.
+    /// While the coordinator is away that stays who it was. For moments it may be two, or none:
+    /// deleting twice is harmless, and what is not deleted stays in the queue.
+    pub(crate) fn reaps(&self) -> bool {
+        let map = self.shared.coordinator.map();
+        let first = map.directories.keys().next();
+        first.is_none_or(|first| Some(*first) == self.shared.coordinator.boot_id())
+    }
+
     async fn reap_until(self, stop: CancellationToken) {
         let interval = Duration::from_millis(self.shared.config.garbage.interval_ms);
         let mut reaper = self.reaper();
         while !stop.is_cancelled() {
-            if reaper.step().await == Step::Idle {
+            let reaps = self.reaps();
+            metrics::gauge!("hayrick_reaper_active").set(f64::from(u8::from(reaps)));
+            if !reaps || reaper.step().await == Step::Idle {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(interval) => {}

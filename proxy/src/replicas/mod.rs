@@ -2,10 +2,12 @@
 //!
 //! One replica is asked first. Another is asked when that one fails, and also when it takes
 //! longer than 19 of 20 reads do (a hedged request: Dean and Barroso, The Tail at Scale,
-//! CACM 2013). Where an answer breaks off, the rest is read from another replica.
+//! CACM 2013). Where an answer breaks off, the rest is read from another replica. Replicas that
+//! turn out to lack the needle, or to have it damaged, are repaired behind the answer.
 
 mod health;
 mod latency;
+mod repair;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,6 +22,7 @@ use metrics::counter;
 
 use self::health::Health;
 use self::latency::Latency;
+use self::repair::{Repairs, is_repairable};
 use crate::Proxy;
 
 /// How the stores have answered so far.
@@ -27,6 +30,7 @@ use crate::Proxy;
 pub(crate) struct Replicas {
     health: Health,
     latency: Latency,
+    repairs: Repairs,
 }
 
 /// A replica that may still be asked.
@@ -95,7 +99,7 @@ impl Proxy {
         candidates: &mut VecDeque<Candidate>,
     ) -> Result<Opened, StoreError> {
         let mut attempts = FuturesUnordered::new();
-        let mut failed = None;
+        let (mut failed, mut ill) = (None, Vec::new());
         loop {
             if attempts.is_empty() {
                 match candidates.pop_front() {
@@ -105,8 +109,14 @@ impl Proxy {
             }
             tokio::select! {
                 Some(answer) = attempts.next() => match answer {
-                    Ok(opened) => return Ok(opened),
-                    Err(error) => failed = Some(graver(failed, error)),
+                    Ok(opened) => {
+                        self.repair(needle, ill, &opened.from);
+                        return Ok(opened);
+                    }
+                    Err((store, error)) => {
+                        ill.extend(is_repairable(&error).then_some(store));
+                        failed = Some(graver(failed, error));
+                    }
                 },
                 () = self.replicas.latency.unusual(), if !candidates.is_empty() => {
                     counter!("hayrick_proxy_hedged_reads_total").increment(1);
@@ -122,7 +132,7 @@ impl Proxy {
         Candidate { id, store }: Candidate,
         needle: NeedleId,
         range: Range<u64>,
-    ) -> Result<Opened, StoreError> {
+    ) -> Result<Opened, (StoreId, StoreError)> {
         let began = Instant::now();
         let first_piece = async {
             let mut rest = store.read(needle, range).await?;
@@ -137,7 +147,7 @@ impl Proxy {
             }
             Err(error) => {
                 self.replica_failed(&id, needle, &error);
-                Err(error)
+                Err((id, error))
             }
         }
     }
@@ -172,7 +182,11 @@ impl Position {
     async fn go_on_elsewhere(&mut self, error: StoreError) -> Result<Bytes, StoreError> {
         self.proxy.replica_failed(&self.from, self.needle, &error);
         let opened = self.proxy.open(self.needle, &self.range, &mut self.others).await;
+        let repairable = is_repairable(&error);
         let Opened { from, first, rest } = opened.map_err(|other| graver(Some(error), other))?;
+        if repairable {
+            self.proxy.repair(self.needle, vec![self.from.clone()], &from);
+        }
         (self.from, self.rest) = (from, rest);
         Ok(first)
     }

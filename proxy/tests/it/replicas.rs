@@ -14,7 +14,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use hayrick_directory::{
     Access, Coordinator as _, Directory, DirectoryClient, DirectoryConfig, DirectoryHandle,
-    EmbeddedCoordinator, FjallNames, HybridClock, Parts, StoreId, StorePool, SystemClock,
+    EmbeddedCoordinator, FjallNames, HybridClock, Parts, StoreId, StorePool, SystemClock, Volume,
 };
 use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig};
@@ -33,6 +33,7 @@ pub struct Cluster {
     dir: TempDir,
     pub stores: BTreeMap<StoreId, Arc<Store>>,
     pool: StorePool,
+    coordinator: Arc<EmbeddedCoordinator>,
     pub directory: Directory,
     late: Late,
     /// Whether the directory answers all with 503.
@@ -95,11 +96,11 @@ impl Cluster {
         let servers = vec![nobody(), listen(routes, &Shutdown::new()).await];
         let clock = HybridClock::new(SystemClock, 0);
         let http = Client::new(ClientOptions::default());
-        let far = DirectoryClient::new(servers, http, coordinator, clock);
+        let far = DirectoryClient::new(servers, http, Arc::clone(&coordinator) as _, clock);
         let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
         let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
         let http = Client::new(ClientOptions::default());
-        Self { dir, stores, pool, directory, late, away, url, http, shutdown }
+        Self { dir, stores, pool, coordinator, directory, late, away, url, http, shutdown }
     }
 
     pub async fn put(&self, name: &str, body: Vec<u8>) -> Result<NeedleId, String> {
@@ -257,6 +258,30 @@ async fn writes_move_to_other_stores_and_leave_nothing_behind() {
     crate::rig::eventually("two copies of each object, and no more", || live() == 2 * 40).await;
     assert_eq!(cluster.directory.garbage_len().await.unwrap(), 0);
     cluster.shutdown.trigger();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_meets_a_newer_epoch_waits_for_the_map() {
+    let cluster = Cluster::new(2, 2).await;
+    let volumes = cluster.coordinator.map().volumes.clone();
+    for (id, volume) in &volumes {
+        for store in &volume.value.replicas {
+            let store = cluster.pool.get(store).unwrap();
+            store.fence(*id, Epoch::new(volume.value.epoch + 1)).await.unwrap();
+        }
+    }
+    let put = cluster.put("a", bytes(100));
+    let follow = async {
+        // So that it is refused before, most of the time.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for (id, volume) in volumes {
+            let next = Volume { epoch: volume.value.epoch + 1, ..volume.value };
+            cluster.coordinator.update_volume(id, volume.revision, next).await.unwrap();
+        }
+    };
+    let (stored, ()) = tokio::join!(put, follow);
+    stored.unwrap();
+    assert_eq!(cluster.get("a").await.unwrap(), bytes(100));
 }
 
 #[tokio::test(flavor = "multi_thread")]

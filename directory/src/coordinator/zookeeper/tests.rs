@@ -6,6 +6,7 @@ mod foreign;
 mod kill;
 mod membership;
 mod outage;
+mod reaping;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hayrick_proxy::http::DEGRADED_HEADER;
 use hayrick_service::client::{Client, ClientError, ClientOptions};
+use http_body_util::BodyExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
 use tokio::task::JoinSet;
 
-use super::history::History;
+use super::history::{History, Value};
 
 /// Writes to one name before a client begins another.
 const WRITES_PER_NAME: u32 = 6;
@@ -206,16 +208,13 @@ impl Shared {
     /// Whether an answer came.
     async fn get(&self, name: &str, door: usize) -> bool {
         let began = Instant::now();
-        let answer = self.http.get(self.url(name, door)).send_bytes(1 << 20).await;
-        let saw = match answer {
-            Ok(bytes) => Ok(Some(value_of(&bytes))),
-            Err(error) if error.status().is_some_and(|status| status == 404) => Ok(None),
-            Err(error) => Err(error),
-        };
+        let answer = self.ask(name, door).await;
         let mut log = self.service.reads.lock().unwrap();
-        match saw {
+        match answer {
             Ok(saw) => {
-                self.history.read(name, began, saw);
+                if let Some(saw) = saw {
+                    self.history.read(name, began, saw);
+                }
                 log.good.push(Instant::now());
                 true
             }
@@ -224,6 +223,22 @@ impl Shared {
                 false
             }
         }
+    }
+
+    /// What is under the name; `None` if that is only what the proxy last saw there, which
+    /// may be old, and is said to be.
+    async fn ask(&self, name: &str, door: usize) -> Result<Option<Value>, String> {
+        let answer = match self.http.get(self.url(name, door)).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.status().is_some_and(|status| status == 404) => {
+                return Ok(Some(None));
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let is_old = answer.headers().contains_key(DEGRADED_HEADER);
+        let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
+        let value = value_of(&body.to_bytes());
+        Ok((!is_old).then_some(Some(value)))
     }
 }
 
