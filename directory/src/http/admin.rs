@@ -14,7 +14,7 @@
 //! | `GET /directory/cluster` | [`ClusterStatus`]: stores, volumes, orders, the keeper |
 //! | `GET /directory/stores` | [`LastReport`]s: what each store said of itself |
 //! | `DELETE /directory/stores/{id}` | 204: the store was gone and empty, and is struck from the map |
-//! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`] |
+//! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`](crate::Order) |
 //! | `DELETE /directory/orders/{id}` | 204: the keeper does not follow it any more |
 //! | `PUT /directory/volumes/{id}/state` | 204: the volume has the state of a [`StateChange`] |
 //! | `POST /directory/volumes` | 201 with the [`NewVolume`] made from a [`VolumeRequest`] |
