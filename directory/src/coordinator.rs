@@ -102,9 +102,12 @@ pub struct Volume {
 }
 
 impl Volume {
+    /// The epoch of a new volume.
+    pub const FIRST_EPOCH: u64 = 1;
+
     /// A new volume on these stores, which takes needles.
     pub fn new(replicas: Vec<StoreId>) -> Self {
-        Self { replicas, epoch: 1, state: VolumeState::Writable, moving: None }
+        Self { replicas, epoch: Self::FIRST_EPOCH, state: VolumeState::Writable, moving: None }
     }
 
     /// Whether the cluster lets needles be added; its stores may still refuse.

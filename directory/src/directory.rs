@@ -227,8 +227,7 @@ impl Directory {
             let volume = same_volume.first().and_then(|first| map.volumes.get(&first.id.volume));
             if let Some(volume) = volume {
                 let stores = &*self.shared.stores;
-                deleted
-                    .extend(garbage::delete_all(stores, &volume.value.replicas, same_volume).await);
+                deleted.extend(garbage::delete_all(stores, &volume.value, same_volume).await);
             }
         }
         if !deleted.is_empty() {

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use futures::{FutureExt, future};
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 
 use crate::backoff::Backoff;
 use crate::config::GarbageConfig;
-use crate::{Coordinator, Garbage, HybridClock, Names, NamesError, StoreId, Stores};
+use crate::{Coordinator, Garbage, HybridClock, Names, NamesError, Stores, Volume};
 
 /// How many needles are being deleted at once.
 const CONCURRENT_DELETES: usize = 16;
@@ -84,7 +84,7 @@ impl Reaper {
             self.backoff.failed(volume);
             return Ok(Step::More);
         };
-        let deleted = delete_all(&*self.stores, &known.value.replicas, &due).await;
+        let deleted = delete_all(&*self.stores, &known.value, &due).await;
         metrics::counter!("hayrick_garbage_deleted_total").increment(count(deleted.len()));
         let failed = due.len() - deleted.len();
         if failed > 0 {
@@ -104,23 +104,25 @@ impl Reaper {
     }
 }
 
-/// Deletes needles of one volume; answers those that every replica confirmed.
+/// Deletes needles of one volume; answers those that every replica confirmed. A replica that
+/// knows a newer epoch than the map confirms nothing: there are other replicas by now.
 pub(crate) async fn delete_all(
     stores: &dyn Stores,
-    replicas: &[StoreId],
+    volume: &Volume,
     needles: &[Garbage],
 ) -> Vec<Garbage> {
     // Boxed, as the compiler does not see that borrowing futures in a stream are `Send`.
-    let deletes = needles.iter().map(|garbage| delete(stores, replicas, garbage.clone()).boxed());
+    let deletes = needles.iter().map(|garbage| delete(stores, volume, garbage.clone()).boxed());
     let deletes = stream::iter(deletes.collect::<Vec<_>>()).buffer_unordered(CONCURRENT_DELETES);
     deletes.filter_map(future::ready).collect().await
 }
 
 /// Deletes a needle on every replica that can be reached, whichever fail; answers it
 /// if none did.
-async fn delete(stores: &dyn Stores, replicas: &[StoreId], garbage: Garbage) -> Option<Garbage> {
-    let answers =
-        replicas.iter().map(|store| stores.delete(store, garbage.id, garbage.removal.as_deref()));
+async fn delete(stores: &dyn Stores, volume: &Volume, garbage: Garbage) -> Option<Garbage> {
+    let (replicas, epoch) = (&volume.replicas, Epoch::new(volume.epoch));
+    let removal = garbage.removal.as_deref();
+    let answers = replicas.iter().map(|store| stores.delete(store, garbage.id, epoch, removal));
     let answers = future::join_all(answers).await;
     let mut deleted = !replicas.is_empty();
     for (store, answer) in replicas.iter().zip(answers) {

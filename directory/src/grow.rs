@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future;
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 use tokio::time::Instant;
 
 use self::spread::spread;
@@ -20,6 +20,8 @@ use crate::{ClusterMap, Coordinator, DirectoryError, StoreId, StoreReport, Store
 
 /// A volume has room while at least one part in this many of it is free.
 const ROOM_PART: u64 = 20;
+/// The epoch of a new volume.
+const FIRST_EPOCH: Epoch = Epoch::new(Volume::FIRST_EPOCH);
 /// The most volumes made in one step, so that no mistake makes them without end.
 const MAX_PER_STEP: usize = 16;
 
@@ -153,7 +155,8 @@ impl Grower {
     /// `None` if a store did not take it; the log says why.
     async fn create(&mut self, replicas: &[StoreId]) -> Result<Option<VolumeId>, DirectoryError> {
         let volume = self.coordinator.reserve_volume_id().await?;
-        let made = replicas.iter().map(|store| self.stores.create_volume(store, volume));
+        let made =
+            replicas.iter().map(|store| self.stores.create_volume(store, volume, FIRST_EPOCH));
         let mut all_made = true;
         for (store, made) in replicas.iter().zip(future::join_all(made).await) {
             if let Err(error) = made {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use hayrick_store::status::{StoreStatus, VolumeState, VolumeStatus};
-use hayrick_store::{Meta, NeedleId, StoreError, StoreHandle, VolumeId};
+use hayrick_store::{Epoch, Meta, NeedleId, StoreError, StoreHandle, VolumeId};
 use parking_lot::RwLock;
 
 use crate::names::Removal;
@@ -56,9 +56,14 @@ impl Stores for StorePool {
         self.stores.read().keys().cloned().collect()
     }
 
-    fn create_volume(&self, store: &StoreId, volume: VolumeId) -> StoreAnswer<'_, ()> {
+    fn create_volume(
+        &self,
+        store: &StoreId,
+        volume: VolumeId,
+        epoch: Epoch,
+    ) -> StoreAnswer<'_, ()> {
         let store = self.find(store);
-        in_time(async move { store?.create_volume(volume).await.map_err(fault) }).boxed()
+        in_time(async move { store?.create_volume(volume, epoch).await.map_err(fault) }).boxed()
     }
 
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport> {
@@ -70,12 +75,13 @@ impl Stores for StorePool {
         &self,
         store: &StoreId,
         needle: NeedleId,
+        epoch: Epoch,
         removal: Option<&Removal>,
     ) -> StoreAnswer<'_, ()> {
         let store = self.find(store);
         let removed = removal.map(Meta::from).unwrap_or_default();
         let delete = async move {
-            match store?.delete(needle, removed).await {
+            match store?.delete(needle, epoch, removed).await {
                 // Gone, or another needle's key by now: either way not there any more.
                 Ok(_) | Err(StoreError::NotFound) => Ok(()),
                 Err(error) => Err(fault(error)),
@@ -102,13 +108,15 @@ async fn in_time<T>(call: impl Future<Output = Result<T, StoreFault>>) -> Result
 fn fault(error: StoreError) -> StoreFault {
     match error {
         StoreError::NoVolume(volume) => StoreFault::NoVolume(volume),
+        error @ StoreError::StaleEpoch { .. } => StoreFault::Stale(error.to_string()),
         StoreError::DiskFull(_) => StoreFault::Full,
-        error @ (StoreError::Busy { .. } | StoreError::Unavailable { .. }) => {
-            StoreFault::Unavailable(error.to_string())
-        }
+        error @ (StoreError::Busy { .. }
+        | StoreError::Copying(_)
+        | StoreError::Unavailable { .. }) => StoreFault::Unavailable(error.to_string()),
         error @ (StoreError::NotFound
         | StoreError::Conflict { .. }
         | StoreError::ReadOnly(_)
+        | StoreError::NoJob(_)
         | StoreError::VolumeFull(_)
         | StoreError::TooLarge { .. }
         | StoreError::Malformed(_)

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hayrick_store::{NeedleId, VolumeId};
+use hayrick_store::{Epoch, NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{NameError, text_conversions};
@@ -31,7 +31,8 @@ pub trait Stores: Send + Sync + 'static {
     fn ids(&self) -> Vec<StoreId>;
 
     /// Makes an empty volume. Making one that is there already is a success.
-    fn create_volume(&self, store: &StoreId, volume: VolumeId) -> StoreAnswer<'_, ()>;
+    fn create_volume(&self, store: &StoreId, volume: VolumeId, epoch: Epoch)
+    -> StoreAnswer<'_, ()>;
 
     /// Asks a store how it is.
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport>;
@@ -42,6 +43,7 @@ pub trait Stores: Send + Sync + 'static {
         &self,
         store: &StoreId,
         needle: NeedleId,
+        epoch: Epoch,
         removal: Option<&Removal>,
     ) -> StoreAnswer<'_, ()>;
 }
@@ -59,6 +61,10 @@ pub enum StoreFault {
     /// store disagree: nothing may be concluded about the volume's needles.
     #[error("the store has no volume {0}")]
     NoVolume(VolumeId),
+    /// The store knows a newer epoch of the volume than the caller. Look at the cluster map
+    /// again, and try later.
+    #[error("the cluster map is older than what the store was told: {0}")]
+    Stale(String),
     /// No room on the store's disks. Look for another store.
     #[error("the store's disks are full")]
     Full,

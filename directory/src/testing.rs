@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future;
-use hayrick_store::{NeedleId, VolumeId};
+use hayrick_store::{Epoch, NeedleId, VolumeId};
 use parking_lot::Mutex;
 
 use crate::{
@@ -31,6 +31,7 @@ pub(crate) struct FakeStore {
     pub(crate) keeps: Option<u64>,
     pub(crate) free_bytes: u64,
     pub(crate) volumes: BTreeMap<VolumeId, VolumeReport>,
+    pub(crate) epochs: BTreeMap<VolumeId, Epoch>,
     pub(crate) deleted: BTreeSet<String>,
     /// What the tombstones say of removed names.
     pub(crate) removals: Vec<Removal>,
@@ -51,6 +52,7 @@ impl FakeStores {
             keeps: None,
             free_bytes: 100 << 30,
             volumes: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             deleted: BTreeSet::new(),
             removals: Vec::new(),
         };
@@ -95,8 +97,9 @@ impl Stores for FakeStores {
         self.state.lock().keys().cloned().collect()
     }
 
-    fn create_volume(&self, id: &StoreId, volume: VolumeId) -> StoreAnswer<'_, ()> {
+    fn create_volume(&self, id: &StoreId, volume: VolumeId, epoch: Epoch) -> StoreAnswer<'_, ()> {
         self.ask(id, |store| {
+            store.epochs.insert(volume, epoch);
             if store.refuses_volumes {
                 return Err(StoreFault::Full);
             }
@@ -121,12 +124,17 @@ impl Stores for FakeStores {
         &self,
         id: &StoreId,
         needle: NeedleId,
+        epoch: Epoch,
         removal: Option<&Removal>,
     ) -> StoreAnswer<'_, ()> {
         let removal = removal.cloned();
         self.ask(id, |store| {
             if !store.volumes.contains_key(&needle.volume) {
                 return Err(StoreFault::NoVolume(needle.volume));
+            }
+            let known = store.epochs.get(&needle.volume).copied().unwrap_or_default();
+            if epoch < known {
+                return Err(StoreFault::Stale(format!("it is at {known}")));
             }
             if store.keeps == Some(needle.key.get()) {
                 return Err(StoreFault::Failed("injected".to_owned()));
@@ -147,7 +155,7 @@ pub(crate) async fn publish(
     let volume = coordinator.reserve_volume_id().await.unwrap();
     let replicas: Vec<_> = ids.iter().map(|id| store(id)).collect();
     for replica in &replicas {
-        stores.create_volume(replica, volume).await.unwrap();
+        stores.create_volume(replica, volume, Epoch::new(1)).await.unwrap();
     }
     coordinator.publish_volume(volume, Volume::new(replicas)).await.unwrap();
     volume

@@ -16,7 +16,7 @@ use hayrick_directory::{
 };
 use hayrick_store::config::StoreConfig;
 use hayrick_store::volume::{OfflineVolume, Progress};
-use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, Store, StoreHandle};
+use hayrick_store::{Chunk, Epoch, Meta, NeedleId, NewNeedle, Store, StoreHandle};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tempfile::TempDir;
@@ -98,7 +98,7 @@ impl Cluster {
         };
         let NeedleId { volume, key, cookie } = place.id;
         let needle = NewNeedle { key, cookie, meta, data: data.into() };
-        self.store.put(volume, vec![needle]).await.unwrap();
+        self.store.put(volume, Epoch::NONE, vec![needle]).await.unwrap();
         upload.needles.push(NeedleRef { id: place.id, size_bytes });
     }
 

@@ -10,10 +10,10 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use futures::future::try_join_all;
 use hayrick_directory::{
-    Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId, StorePool,
-    version_ms,
+    Assignment, Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId,
+    StorePool, version_ms,
 };
-use hayrick_store::{Chunk, Meta, NeedleId, NewNeedle, StoreError};
+use hayrick_store::{Chunk, Epoch, Meta, NeedleId, NewNeedle, StoreError};
 use metrics::counter;
 use tokio::sync::SemaphorePermit;
 
@@ -219,7 +219,7 @@ impl<'a> Upload<'a> {
             let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
             let NeedleId { volume, key, cookie } = place.id;
             let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
-            match put_everywhere(&self.proxy.stores, &place.replicas, volume, &needle).await {
+            match put_everywhere(&self.proxy.stores, &place, &needle).await {
                 Ok(()) => {
                     self.needles.push(NeedleRef { id: place.id, size_bytes });
                     return Ok(());
@@ -326,6 +326,9 @@ fn helped_by_another_volume(error: &StoreError) -> bool {
         | StoreError::Conflict { .. }
         | StoreError::NoVolume(_)
         | StoreError::ReadOnly(_)
+        | StoreError::StaleEpoch { .. }
+        | StoreError::Copying(_)
+        | StoreError::NoJob(_)
         | StoreError::VolumeFull(_)
         | StoreError::DiskFull(_)
         | StoreError::Busy { .. }
@@ -339,17 +342,17 @@ fn helped_by_another_volume(error: &StoreError) -> bool {
 /// All replicas must take it. There is always one: a volume without replicas is never assigned.
 async fn put_everywhere(
     stores: &StorePool,
-    replicas: &[StoreId],
-    volume: hayrick_store::VolumeId,
+    place: &Assignment,
     needle: &NewNeedle,
 ) -> Result<(), StoreError> {
     let unavailable = |id: &StoreId| StoreError::Unavailable {
         store: id.to_string(),
         reason: "it is not part of the cluster now".to_owned(),
     };
-    let puts = replicas.iter().map(|id| async move {
+    let (volume, epoch) = (place.id.volume, Epoch::new(place.epoch));
+    let puts = place.replicas.iter().map(|id| async move {
         let store = stores.get(id).ok_or_else(|| unavailable(id))?;
-        store.put(volume, vec![needle.clone()]).await
+        store.put(volume, epoch, vec![needle.clone()]).await
     });
     let done = try_join_all(puts).await?;
     if done.is_empty() { Err(StoreError::NoVolume(volume)) } else { Ok(()) }

@@ -14,9 +14,14 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::format::meta::Meta;
-use crate::http::{CLUSTER_HEADER, META_HEADER, batch, meta_value, store_error, unavailable};
-use crate::id::{Key, NeedleId, VolumeId};
+use crate::http::{
+    CLUSTER_HEADER, EPOCH_HEADER, META_HEADER, Subject, batch, job_error, meta_value, store_error,
+    unavailable,
+};
+use crate::id::{Epoch, Key, NeedleId, VolumeId};
+use crate::jobs::JobStatus;
 use crate::status::StoreStatus;
+use crate::sync::{Peer, RepairRequest, SyncRequest, Synced};
 use crate::volume::NewNeedle;
 
 /// A store that takes longer to say how it is counts as one that does not answer.
@@ -56,22 +61,24 @@ impl StoreClient {
     }
 
     /// Stores needles in one volume: all of them or none, durable when this returns.
-    pub async fn put(&self, volume: VolumeId, needles: &[NewNeedle]) -> Result<(), StoreError> {
+    pub async fn put(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        needles: &[NewNeedle],
+    ) -> Result<(), StoreError> {
         let malformed = |error| StoreError::Malformed(format!("needles not encoded: {error}"));
         let pieces = batch::encode(needles).map_err(malformed)?;
         let size_bytes: usize = pieces.iter().map(Bytes::len).sum();
         let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, StoreError>)));
-        let call = self.call(Method::POST, &format!("/{volume}"));
+        let call = self.order(Method::POST, &format!("/{volume}"), epoch);
         let call = call
             .header(CONTENT_TYPE, HeaderValue::from_static(batch::CONTENT_TYPE))
             .header(CONTENT_LENGTH, size_bytes.into())
             .body(body);
         // A refused key is told without its number; a lone needle's is known.
         let key = needles.first().map_or(Key::new(0), |needle| needle.key);
-        match call.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(store_error(error, &self.shared.name, volume, key)),
-        }
+        self.done(call, Subject { volume, key, epoch }).await
     }
 
     /// The bytes of `range` of a needle, which must not be empty. The store has verified them;
@@ -85,7 +92,9 @@ impl StoreClient {
         let wanted = HeaderValue::try_from(wanted)
             .map_err(|error| StoreError::Malformed(error.to_string()))?;
         let call = self.call(Method::GET, &path(id)).header(RANGE, wanted);
-        let answer = call.send().await.map_err(|error| self.error(error, id))?;
+        let subject = Subject { volume: id.volume, key: id.key, epoch: Epoch::NONE };
+        let answer = call.send().await;
+        let answer = answer.map_err(|error| store_error(error, &self.shared.name, subject))?;
         if !covers(answer.headers(), &range) {
             return Err(unavailable(
                 &self.shared.name,
@@ -99,25 +108,100 @@ impl StoreClient {
 
     /// Deletes a needle, durably, and tells whether there was one. The tombstone says what is
     /// in `removed`.
-    pub async fn delete(&self, id: NeedleId, removed: &Meta) -> Result<bool, StoreError> {
+    pub async fn delete(
+        &self,
+        id: NeedleId,
+        epoch: Epoch,
+        removed: &Meta,
+    ) -> Result<bool, StoreError> {
         let removed = meta_value(removed)
             .map_err(|error| StoreError::Malformed(format!("removal not encoded: {error}")))?;
-        let call = self.call(Method::DELETE, &path(id)).header(META_HEADER, removed);
-        match call.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match self.error(error, id) {
-                StoreError::NotFound => Ok(false),
-                error => Err(error),
-            },
+        let call = self.order(Method::DELETE, &path(id), epoch).header(META_HEADER, removed);
+        match self.done(call, Subject { volume: id.volume, key: id.key, epoch }).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// Makes an empty volume. One that is there already is a success.
-    pub async fn create_volume(&self, volume: VolumeId) -> Result<(), StoreError> {
-        match self.call(Method::PUT, &format!("/{volume}")).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(store_error(error, &self.shared.name, volume, Key::new(0))),
-        }
+    pub async fn create_volume(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        let call = self.order(Method::PUT, &format!("/{volume}"), epoch);
+        self.done(call, of(volume, epoch)).await
+    }
+
+    /// See [`StoreHandle::create_copy`](crate::StoreHandle::create_copy).
+    pub async fn create_copy(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        let call = self.order(Method::PUT, &format!("/{volume}/copy"), epoch);
+        self.done(call, of(volume, epoch)).await
+    }
+
+    /// See [`StoreHandle::remove_volume`](crate::StoreHandle::remove_volume).
+    pub async fn remove_volume(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        let call = self.order(Method::DELETE, &format!("/{volume}"), epoch);
+        self.done(call, of(volume, epoch)).await
+    }
+
+    /// See [`StoreHandle::fence`](crate::StoreHandle::fence).
+    pub async fn fence(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        let call = self.order(Method::PUT, &format!("/{volume}/epoch"), epoch);
+        self.done(call, of(volume, epoch)).await
+    }
+
+    /// See [`StoreHandle::confirm`](crate::StoreHandle::confirm).
+    pub async fn confirm(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        through_ns: u64,
+    ) -> Result<(), StoreError> {
+        let call = self.order(Method::PUT, &format!("/{volume}/confirmed"), epoch);
+        self.done(call.json(&through_ns), of(volume, epoch)).await
+    }
+
+    /// See [`StoreHandle::start_sync`](crate::StoreHandle::start_sync).
+    pub async fn start_sync(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        sources: Vec<Peer>,
+        check: bool,
+    ) -> Result<JobStatus, StoreError> {
+        let call = self.order(Method::POST, &format!("/{volume}/sync"), epoch);
+        let answer = call.json(&SyncRequest { sources, check }).send_json().await;
+        answer.map_err(|error| store_error(error, &self.shared.name, of(volume, epoch)))
+    }
+
+    /// See [`StoreHandle::repair_keys`](crate::StoreHandle::repair_keys).
+    pub async fn repair_keys(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        keys: Vec<Key>,
+        sources: Vec<Peer>,
+    ) -> Result<Synced, StoreError> {
+        let call = self.order(Method::POST, &format!("/{volume}/repair"), epoch);
+        let answer = call.json(&RepairRequest { keys, sources }).send_json().await;
+        answer.map_err(|error| store_error(error, &self.shared.name, of(volume, epoch)))
+    }
+
+    /// See [`StoreHandle::start_compaction`](crate::StoreHandle::start_compaction).
+    pub async fn start_compaction(&self, volume: VolumeId) -> Result<JobStatus, StoreError> {
+        let answer = self.call(Method::POST, &format!("/{volume}/compact")).send_json().await;
+        let error = |error| store_error(error, &self.shared.name, of(volume, Epoch::NONE));
+        answer.map_err(error)
+    }
+
+    /// See [`StoreHandle::job`](crate::StoreHandle::job).
+    pub async fn job(&self, id: u64) -> Result<JobStatus, StoreError> {
+        let answer = self.call(Method::GET, &format!("/jobs/{id}")).send_json().await;
+        answer.map_err(|error| job_error(&error, &self.shared.name, id))
+    }
+
+    /// See [`StoreHandle::cancel_job`](crate::StoreHandle::cancel_job).
+    pub async fn cancel_job(&self, id: u64) -> Result<(), StoreError> {
+        let answer = self.call(Method::DELETE, &format!("/jobs/{id}")).send().await;
+        answer.map(drop).map_err(|error| job_error(&error, &self.shared.name, id))
     }
 
     /// The store at this moment.
@@ -132,9 +216,20 @@ impl StoreClient {
         http.request(method, format!("{url}{path}")).header(CLUSTER_HEADER, cluster.clone())
     }
 
-    fn error(&self, error: hayrick_service::client::ClientError, id: NeedleId) -> StoreError {
-        store_error(error, &self.shared.name, id.volume, id.key)
+    /// A call that is obeyed only if the volume knows no newer epoch.
+    fn order(&self, method: Method, path: &str, epoch: Epoch) -> Call<'_> {
+        self.call(method, path).header(EPOCH_HEADER, epoch.get().into())
     }
+
+    /// Sends a call whose answer says nothing but that it is done.
+    async fn done(&self, call: Call<'_>, subject: Subject) -> Result<(), StoreError> {
+        let answer = call.send().await;
+        answer.map(drop).map_err(|error| store_error(error, &self.shared.name, subject))
+    }
+}
+
+fn of(volume: VolumeId, epoch: Epoch) -> Subject {
+    Subject { volume, key: Key::new(0), epoch }
 }
 
 fn path(id: NeedleId) -> String {

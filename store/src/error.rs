@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::id::{Key, VolumeId};
+use crate::id::{Epoch, Key, VolumeId};
 
 /// The one error of this crate's edge. Each variant calls for another reaction of the caller.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -25,6 +25,25 @@ pub enum StoreError {
     /// The volume takes no new needles by an operator's word; reads and deletes go on.
     #[error("volume {0} is read-only")]
     ReadOnly(VolumeId),
+    /// The order is older than what this replica was told since. Look at the cluster map again.
+    #[error(
+        "volume {volume} is at epoch {known} here, the request at {asked}: look at the cluster map again"
+    )]
+    StaleEpoch {
+        /// The volume asked.
+        volume: VolumeId,
+        /// The epoch of the request.
+        asked: Epoch,
+        /// The epoch that the replica knows.
+        known: Epoch,
+    },
+    /// The replica is still being filled: it takes no new needles, and what it does not have
+    /// may exist. Use another volume; read another replica.
+    #[error("volume {0} is still being copied to this store")]
+    Copying(VolumeId),
+    /// The store knows no job of this number.
+    #[error("there is no job {0}; see `hayrick volume jobs`")]
+    NoJob(u64),
     /// The needle does not fit in what is left of the volume. Use another volume.
     #[error("volume {0} is full")]
     VolumeFull(VolumeId),

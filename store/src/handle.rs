@@ -9,9 +9,11 @@ use futures::stream::{BoxStream, StreamExt as _};
 use crate::client::StoreClient;
 use crate::error::StoreError;
 use crate::format::meta::Meta;
-use crate::id::{NeedleId, VolumeId};
+use crate::id::{Epoch, Key, NeedleId, VolumeId};
+use crate::jobs::JobStatus;
 use crate::status::StoreStatus;
 use crate::store::Store;
+use crate::sync::{Peer, Synced};
 use crate::volume::NewNeedle;
 
 /// Verified bytes of a needle.
@@ -29,10 +31,19 @@ pub enum StoreHandle {
 impl StoreHandle {
     /// Stores needles in one volume: all of them or none, durable when this returns.
     /// A repeated put of the same needles succeeds.
-    pub async fn put(&self, volume: VolumeId, needles: Vec<NewNeedle>) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::StaleEpoch`] if the replica was told a newer epoch; a newer one than it
+    /// knows is written down first. So it is with everything that takes an epoch.
+    pub async fn put(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        needles: Vec<NewNeedle>,
+    ) -> Result<(), StoreError> {
         match self {
-            Self::Local(store) => store.put(volume, needles).await,
-            Self::Remote(store) => store.put(volume, &needles).await,
+            Self::Local(store) => store.put(volume, epoch, needles).await,
+            Self::Remote(store) => store.put(volume, epoch, &needles).await,
         }
     }
 
@@ -53,18 +64,139 @@ impl StoreHandle {
 
     /// Deletes a needle, durably, and tells whether there was one. The tombstone says what is
     /// in `removed`: the name that was removed, if one was.
-    pub async fn delete(&self, id: NeedleId, removed: Meta) -> Result<bool, StoreError> {
+    pub async fn delete(
+        &self,
+        id: NeedleId,
+        epoch: Epoch,
+        removed: Meta,
+    ) -> Result<bool, StoreError> {
         match self {
-            Self::Local(store) => store.delete_removed(id, removed).await,
-            Self::Remote(store) => store.delete(id, &removed).await,
+            Self::Local(store) => store.delete_removed(id, epoch, removed).await,
+            Self::Remote(store) => store.delete(id, epoch, &removed).await,
         }
     }
 
     /// Makes an empty volume. One that is there already is a success.
-    pub async fn create_volume(&self, volume: VolumeId) -> Result<(), StoreError> {
+    pub async fn create_volume(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
         match self {
-            Self::Local(store) => store.create_volume(volume).await,
-            Self::Remote(store) => store.create_volume(volume).await,
+            Self::Local(store) => store.create_volume(volume, epoch).await,
+            Self::Remote(store) => store.create_volume(volume, epoch).await,
+        }
+    }
+
+    /// Makes an empty replica that is to be filled by [`StoreHandle::start_sync`]: until that
+    /// is over it takes no clients' needles ([`StoreError::Copying`]). One that is there
+    /// already is a success, and left as it is.
+    pub async fn create_copy(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.create_copy(volume, epoch).await,
+            Self::Remote(store) => store.create_copy(volume, epoch).await,
+        }
+    }
+
+    /// Removes a replica and its files for good. The epoch must be newer than the one that the
+    /// replica knows, so that no old order removes one that is in use. One that is not there
+    /// is a success.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while a compaction has it; try again later.
+    pub async fn remove_volume(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.remove_volume(volume, epoch).await,
+            Self::Remote(store) => store.remove_volume(volume, epoch).await,
+        }
+    }
+
+    /// Tells a replica its epoch, durably. When this returns, every write that it accepted
+    /// under an older one is on disk, or has failed.
+    pub async fn fence(&self, volume: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.fence(volume, epoch).await,
+            Self::Remote(store) => store.fence(volume, epoch).await,
+        }
+    }
+
+    /// Tells a replica that all others have its tombstones up to `through_ns`, which is a
+    /// former `last_append_ns` of its status. It forgets that when it is restarted.
+    pub async fn confirm(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        through_ns: u64,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.confirm(volume, epoch, through_ns).await,
+            Self::Remote(store) => store.confirm(volume, epoch, through_ns).await,
+        }
+    }
+
+    /// Starts a job in which a replica fetches from `sources`, one after another, what it
+    /// lacks: needles, tombstones, and needles whose damage it knows of; with `check` it reads
+    /// all of its needles to find more of that. Asked for the same again, it gives the job
+    /// that is under way.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if as many syncs run as may, or another one of this volume.
+    pub async fn start_sync(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        sources: Vec<Peer>,
+        check: bool,
+    ) -> Result<JobStatus, StoreError> {
+        match self {
+            Self::Local(store) => store.start_sync(volume, epoch, sources, check).await,
+            Self::Remote(store) => store.start_sync(volume, epoch, sources, check).await,
+        }
+    }
+
+    /// Has a replica compare some of its needles with those of `sources`, and fetch what it
+    /// lacks or what is damaged. Done on return; at most [`MAX_REPAIR_KEYS`](crate::sync::MAX_REPAIR_KEYS).
+    pub async fn repair_keys(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        keys: Vec<Key>,
+        sources: Vec<Peer>,
+    ) -> Result<Synced, StoreError> {
+        match self {
+            Self::Local(store) => store.repair_keys(volume, epoch, keys, sources).await,
+            Self::Remote(store) => store.repair_keys(volume, epoch, keys, sources).await,
+        }
+    }
+
+    /// Starts a compaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] if as many jobs run as may, or another one of this volume.
+    pub async fn start_compaction(&self, volume: VolumeId) -> Result<JobStatus, StoreError> {
+        match self {
+            Self::Local(store) => store.start_compaction(volume),
+            Self::Remote(store) => store.start_compaction(volume).await,
+        }
+    }
+
+    /// A job as it is now. A store counts its jobs from 1 at each start, so look at the
+    /// volume and the time too.
+    ///
+    /// # Errors
+    /// [`StoreError::NoJob`] if it is forgotten, or was another process's.
+    pub async fn job(&self, id: u64) -> Result<JobStatus, StoreError> {
+        match self {
+            Self::Local(store) => store.jobs().get(id).ok_or(StoreError::NoJob(id)),
+            Self::Remote(store) => store.job(id).await,
+        }
+    }
+
+    /// Asks a job to stop at its next step.
+    ///
+    /// # Errors
+    /// [`StoreError::NoJob`] as for [`StoreHandle::job`].
+    pub async fn cancel_job(&self, id: u64) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) if store.jobs().cancel(id) => Ok(()),
+            Self::Local(_) => Err(StoreError::NoJob(id)),
+            Self::Remote(store) => store.cancel_job(id).await,
         }
     }
 

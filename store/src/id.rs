@@ -1,6 +1,6 @@
-//! The names of things a store knows: volumes, keys, cookies and whole needles.
+//! The names of things a store knows: volumes, keys, cookies, epochs and whole needles.
 //!
-//! All three are bare integers on the wire, so each has a type of its own: the
+//! All but the last are bare integers on the wire, so each has a type of its own: the
 //! compiler refuses a swap. Every type prints in decimal and parses what it prints.
 
 use std::fmt;
@@ -33,6 +33,14 @@ pub struct Key(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cookie(u32);
+
+/// Which set of replicas a volume has: one more at each change. What is ordered under an
+/// older epoch than a store knows is refused. 0 for a volume that was never told one.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(u64);
 
 /// Everything it takes to ask for one needle. Prints as `vid,key,cookie`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,6 +92,28 @@ impl Cookie {
     }
 }
 
+impl Epoch {
+    /// Of a volume that was never told one.
+    pub const NONE: Self = Self(0);
+
+    /// Every `u64` is an epoch.
+    pub const fn new(epoch: u64) -> Self {
+        Self(epoch)
+    }
+
+    /// The epoch as the number that files and headers carry.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl NeedleId {
+    /// The id of `key` and `cookie` in `volume`.
+    pub fn new(volume: VolumeId, key: Key, cookie: Cookie) -> Self {
+        Self { volume, key, cookie }
+    }
+}
+
 impl fmt::Display for VolumeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -97,6 +127,12 @@ impl fmt::Display for Key {
 }
 
 impl fmt::Display for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -132,6 +168,15 @@ impl FromStr for Cookie {
 
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         let error = || ParseIdError::new("cookie", "a decimal number below 2^32", text);
+        parse_digits(text).map(Self).ok_or_else(error)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        let error = || ParseIdError::new("epoch", "a decimal number below 2^64", text);
         parse_digits(text).map(Self).ok_or_else(error)
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::VolumeId;
 use crate::store::Store;
+use crate::sync::Synced;
 use crate::volume::{Compacted, Progress, VerifyReport};
 
 /// How many jobs that are over are remembered.
@@ -24,6 +25,8 @@ pub enum JobKind {
     Compact,
     /// Reads every byte and tells what is damaged.
     Verify,
+    /// Fetches from other replicas what this one lacks.
+    Sync,
 }
 
 /// A job as it is now.
@@ -54,7 +57,9 @@ pub enum JobOutcome {
     Compacted(Compacted),
     /// The volume is verified; what is damaged stands in the report.
     Verified(VerifyReport),
-    /// It did not work, for this reason. Nothing was changed.
+    /// The replica has all that its sources could give.
+    Synced(Synced),
+    /// It did not work, for this reason. A sync keeps what it fetched; else nothing was changed.
     Failed(String),
 }
 
@@ -188,6 +193,7 @@ fn run(store: &Store, kind: JobKind, id: VolumeId, progress: &Progress) -> JobOu
         JobKind::Compact => {
             volume.compact(progress).map(JobOutcome::Compacted).map_err(|error| error.to_string())
         }
+        JobKind::Sync => Err("not there yet".to_owned()),
         JobKind::Verify => {
             volume.verify(progress).map(JobOutcome::Verified).map_err(|error| error.to_string())
         }

@@ -8,6 +8,7 @@
 //! - [`volume`]: one append-only file with its writer, readers, recovery and compaction;
 //! - [`pace`]: how fast background work may go;
 //! - [`store`]: data directories full of volumes, and what they do by themselves;
+//! - [`sync`]: fetching from other replicas what one lacks;
 //! - [`scrub`]: verifying all of them, over and over;
 //! - [`http`]: the store's two HTTP interfaces, and [`client`]: their other end.
 //!
@@ -32,12 +33,14 @@ pub mod scrub;
 pub mod status;
 pub mod storage;
 pub mod store;
+pub mod sync;
 pub mod volume;
 
 pub use client::StoreClient;
 pub use error::StoreError;
 pub use format::meta::{Chunk, Meta};
 pub use handle::{NeedleBytes, StoreHandle};
-pub use id::{Cookie, Key, NeedleId, VolumeId};
+pub use id::{Cookie, Epoch, Key, NeedleId, VolumeId};
 pub use store::{NeedleReader, Store};
+pub use sync::{Peer, Synced};
 pub use volume::NewNeedle;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Key, VolumeId};
+use crate::id::{Epoch, Key, VolumeId};
 use crate::volume::{Damaged, Volume};
 
 /// A store at one moment.
@@ -39,6 +39,9 @@ pub struct VolumeStatus {
     pub disk: String,
     /// What it takes.
     pub state: VolumeState,
+    /// The epoch that it knows; 0 if it was never told one, or has lost it.
+    #[serde(default)]
+    pub epoch: Epoch,
     /// Why, where the state needs a reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -59,6 +62,9 @@ pub struct VolumeStatus {
     pub digest: Option<String>,
     /// One more at each compaction.
     pub generation: u64,
+    /// When the last record was appended, in nanoseconds since 1970 by the replica's own clock.
+    #[serde(default)]
+    pub last_append_ns: u64,
     /// Uploads and deletes that wait.
     pub queue_depth: u64,
     /// Needles stored since the start.
@@ -200,6 +206,8 @@ pub enum VolumeState {
     ReadOnly,
     /// Deletes, but no new needles, until the disk has room again.
     DiskFull,
+    /// Deletes and what other replicas hold, but no new needles, until all of that is here.
+    Copying,
     /// Reads only, after a failed write or sync.
     Failed,
     /// Nothing: it could not be opened.
@@ -214,6 +222,7 @@ impl VolumeState {
             Self::Full => "full",
             Self::ReadOnly => "read-only",
             Self::DiskFull => "disk-full",
+            Self::Copying => "copying",
             Self::Failed => "failed",
             Self::Unavailable => "unavailable",
         }

@@ -130,7 +130,7 @@ async fn a_store_that_fails_to_make_volumes_is_not_asked_again_and_again() {
 async fn a_crash_between_store_and_map_never_reuses_the_id() {
     let mut bench = Bench::new(&["a"], &[1]).await;
     let lost = bench.coordinator.reserve_volume_id().await.unwrap();
-    bench.stores.create_volume(&store("a"), lost).await.unwrap();
+    bench.stores.create_volume(&store("a"), lost, FIRST_EPOCH).await.unwrap();
     bench.grower.step().await;
     let map = bench.coordinator.map();
     assert!(!map.volumes.contains_key(&lost));

@@ -46,11 +46,14 @@ fn write_error(error: StoreError) -> ApiError {
         | StoreError::Unavailable { .. }
         | StoreError::NoVolume(_)
         | StoreError::ReadOnly(_)
+        | StoreError::StaleEpoch { .. }
+        | StoreError::Copying(_)
         | StoreError::Conflict { .. }) => {
             tracing::warn!(%error, "upload not stored");
             ApiError::unavailable("no store takes the object now", SOON)
         }
         error @ (StoreError::NotFound
+        | StoreError::NoJob(_)
         | StoreError::Corrupt { .. }
         | StoreError::Failed { .. }
         | StoreError::Io { .. }) => ApiError::internal(error),
@@ -60,7 +63,7 @@ fn write_error(error: StoreError) -> ApiError {
 /// A name whose needles were not read.
 pub(super) fn read_error(error: StoreError) -> ApiError {
     match error {
-        StoreError::Busy { .. } | StoreError::Unavailable { .. } => {
+        StoreError::Busy { .. } | StoreError::Copying(_) | StoreError::Unavailable { .. } => {
             tracing::warn!(%error, "object not read");
             ApiError::unavailable("the object's store does not answer now", SOON)
         }
@@ -73,6 +76,8 @@ pub(super) fn read_error(error: StoreError) -> ApiError {
         error @ (StoreError::NotFound
         | StoreError::Conflict { .. }
         | StoreError::NoVolume(_)
+        | StoreError::StaleEpoch { .. }
+        | StoreError::NoJob(_)
         | StoreError::ReadOnly(_)
         | StoreError::VolumeFull(_)
         | StoreError::DiskFull(_)

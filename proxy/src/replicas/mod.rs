@@ -188,6 +188,7 @@ fn short(store: &StoreId) -> StoreError {
 fn graver(seen: Option<StoreError>, new: StoreError) -> StoreError {
     let rank = |error: &StoreError| match error {
         error if says_nothing_of_the_needle(error) => 3,
+        StoreError::Copying(_) => 3,
         StoreError::Corrupt { .. } => 2,
         StoreError::NotFound => 0,
         _ => 1,

@@ -23,7 +23,7 @@ use hayrick_service::client::{Client, ClientError, ClientOptions};
 use hayrick_service::config::ByteSize;
 use hayrick_service::listen::{ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
-use hayrick_store::{NeedleId, Store, StoreClient, StoreHandle};
+use hayrick_store::{Epoch, NeedleId, Store, StoreClient, StoreHandle};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -173,12 +173,12 @@ async fn an_upload_is_on_every_replica() {
 async fn a_needle_that_a_replica_lacks_is_read_from_another() {
     let cluster = Cluster::new(3, 3).await;
     let needle = cluster.put("a", bytes(5_000)).await.unwrap();
-    cluster.stores[&"s0".parse().unwrap()].delete(needle).await.unwrap();
+    cluster.stores[&"s0".parse().unwrap()].delete(needle, Epoch::new(1)).await.unwrap();
     cluster.damage("s1", needle, 4096 + 100);
     for _ in 0..20 {
         assert_eq!(cluster.get("a").await.unwrap(), bytes(5_000));
     }
-    cluster.stores[&"s2".parse().unwrap()].delete(needle).await.unwrap();
+    cluster.stores[&"s2".parse().unwrap()].delete(needle, Epoch::new(1)).await.unwrap();
     let error = cluster.get("a").await.unwrap_err();
     assert!(error.contains("damaged"), "damage is graver than a gap: {error}");
 }

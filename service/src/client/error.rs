@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{Response, StatusCode};
+use axum::http::{HeaderMap, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy;
 
@@ -97,6 +97,8 @@ pub struct StatusError {
     pub body: ErrorBody,
     /// When the server asks to come back.
     pub retry_after: Option<Duration>,
+    /// All headers of the answer.
+    pub headers: HeaderMap,
 }
 
 impl ClientError {
@@ -186,6 +188,7 @@ impl StatusError {
             retry_after: header(RETRY_AFTER.as_str())
                 .and_then(|seconds| seconds.parse().ok())
                 .map(Duration::from_secs),
+            headers: parts.headers,
         }
     }
 }

@@ -23,7 +23,8 @@ use hayrick_service::ApiError;
 use serde::Deserialize;
 
 use super::api_error;
-use crate::id::VolumeId;
+use crate::error::StoreError;
+use crate::id::{Epoch, VolumeId};
 use crate::jobs::{JobKind, JobStatus};
 use crate::scrub::ScrubError;
 use crate::status::{ScrubStatus, StoreStatus};
@@ -56,7 +57,7 @@ async fn create(
     State(store): Shared,
     Path(volume): Path<VolumeId>,
 ) -> Result<StatusCode, ApiError> {
-    store.create_volume(volume).await.map_err(api_error)?;
+    store.create_volume(volume, Epoch::NONE).await.map_err(api_error)?;
     Ok(StatusCode::CREATED)
 }
 
@@ -142,6 +143,5 @@ async fn cancel_job(State(store): Shared, Path(id): Path<u64>) -> Result<StatusC
 }
 
 fn no_such_job(id: u64) -> ApiError {
-    ApiError::not_found(format!("there is no job {id}; see `hayrick volume jobs`"))
-        .with_code("NoSuchJob")
+    api_error(StoreError::NoJob(id))
 }

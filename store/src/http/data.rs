@@ -5,9 +5,20 @@
 //! | `PUT /{vid}/{key}/{cookie}` | 201; the body is the data, `Content-Type` its type |
 //! | `POST /{vid}` | 201; the body is a [`super::batch`], stored whole or not at all |
 //! | `PUT /{vid}` | 201: an empty volume is there |
+//! | `PUT /{vid}/copy` | 201: a replica to be filled is there |
+//! | `DELETE /{vid}` | 204: the replica is gone |
+//! | `PUT /{vid}/epoch` | 204: all that was accepted under an older epoch is over |
+//! | `PUT /{vid}/confirmed` | 204; the body is a time in nanoseconds, see [`Store::confirm`] |
+//! | `POST /{vid}/sync` | 202 with the [`crate::jobs::JobStatus`] of a job that fetches what is missing |
+//! | `POST /{vid}/repair` | [`crate::sync::Synced`]: some needles were compared with other replicas' |
+//! | `POST /{vid}/compact` | 202 with the [`crate::jobs::JobStatus`] of a new job |
+//! | `GET`, `DELETE /jobs/{id}` | the [`crate::jobs::JobStatus`]; 204: the job was asked to stop |
 //! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
 //! | `DELETE /{vid}/{key}/{cookie}` | 204; the tombstone says what [`META_HEADER`] does |
 //! | `GET /status` | [`crate::status::StoreStatus`] |
+//!
+//! What changes something says for which epoch of the volume ([`super::EPOCH_HEADER`]): an older one
+//! than the replica knows is refused, a newer one written down first.
 //!
 //! A request that names another cluster ([`CLUSTER_HEADER`]) is refused with 421.
 
@@ -28,7 +39,9 @@ use hayrick_service::conditional::{ETag, Validators};
 use hayrick_service::download::{Content, respond};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{CLUSTER_HEADER, META_HEADER, api_error, batch, meta_of, meta_value};
+use super::{
+    CLUSTER_HEADER, ForEpoch, META_HEADER, api_error, batch, meta_of, meta_value, replica,
+};
 use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::format::needle::MAX_DATA_BYTES;
@@ -53,13 +66,14 @@ type Needle = Path<(VolumeId, Key, Cookie)>;
 pub fn router(store: Arc<Store>) -> Router {
     let units = store.options().upload_memory_bytes / MEMORY_UNIT as u64;
     let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-    let server = Server { store, memory: Arc::new(Semaphore::new(units)) };
+    let server = Server { store: Arc::clone(&store), memory: Arc::new(Semaphore::new(units)) };
     Router::new()
         .route("/status", get(status))
-        .route("/{vid}", post(put_batch).put(create_volume))
+        .route("/{vid}", post(put_batch))
         .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
-        .layer(from_fn_with_state(Arc::clone(&server.store), check_cluster))
         .with_state(server)
+        .merge(replica::router(Arc::clone(&store)))
+        .layer(from_fn_with_state(store, check_cluster))
 }
 
 /// An address may have been given to a store of another cluster since it was looked up.
@@ -74,14 +88,6 @@ async fn check_cluster(State(store): State<Arc<Store>>, request: Request, next: 
     next.run(request).await
 }
 
-async fn create_volume(
-    State(server): State<Server>,
-    Path(volume): Path<VolumeId>,
-) -> Result<StatusCode, ApiError> {
-    server.store.create_volume(volume).await.map_err(api_error)?;
-    Ok(StatusCode::CREATED)
-}
-
 async fn status(State(server): State<Server>) -> Json<StoreStatus> {
     Json(server.store.status())
 }
@@ -89,6 +95,7 @@ async fn status(State(server): State<Server>) -> Json<StoreStatus> {
 async fn put(
     State(server): State<Server>,
     Path((volume, key, cookie)): Needle,
+    ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -97,19 +104,20 @@ async fn put(
     let meta =
         Meta { content_type: content_type.unwrap_or_default().to_owned(), ..Meta::default() };
     let needle = NewNeedle { key, cookie, meta, data };
-    server.store.put(volume, vec![needle]).await.map_err(api_error)?;
+    server.store.put(volume, epoch, vec![needle]).await.map_err(api_error)?;
     Ok(StatusCode::CREATED.into_response())
 }
 
 async fn put_batch(
     State(server): State<Server>,
     Path(volume): Path<VolumeId>,
+    ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let (body, _memory) = server.collect(&headers, body, batch::MAX_BATCH_BYTES).await?;
     let needles = batch::decode(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    server.store.put(volume, needles).await.map_err(api_error)?;
+    server.store.put(volume, epoch, needles).await.map_err(api_error)?;
     Ok(StatusCode::CREATED.into_response())
 }
 
@@ -185,10 +193,11 @@ fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
 async fn delete(
     State(server): State<Server>,
     Path((volume, key, cookie)): Needle,
+    ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let id = NeedleId::new(volume, key, cookie);
     let removed = meta_of(&headers).map_err(api_error)?;
-    let existed = server.store.delete_removed(id, removed).await.map_err(api_error)?;
+    let existed = server.store.delete_removed(id, epoch, removed).await.map_err(api_error)?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(api_error(StoreError::NotFound)) }
 }

@@ -80,6 +80,8 @@ pub struct VolumeStats {
     pub limit_bytes: u64,
     /// One more at each compaction.
     pub generation: u64,
+    /// When the last record was appended, in nanoseconds since 1970.
+    pub last_append_ns: u64,
     /// Commands waiting for the writer.
     pub queued: u64,
     /// Needles stored since the volume was opened.
@@ -175,6 +177,7 @@ impl Volume {
         let counters = &self.shared.counters;
         let live = self.shared.live.read();
         let (totals, file_bytes) = (live.totals, live.end.bytes());
+        let last_append_ns = live.last_append_ns;
         let used =
             SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * TOMBSTONE_BYTES;
         VolumeStats {
@@ -184,6 +187,7 @@ impl Volume {
             garbage_bytes: file_bytes.saturating_sub(used),
             limit_bytes: self.shared.options.limit_bytes,
             generation: live.superblock.generation,
+            last_append_ns,
             queued: counters.queued.load(Ordering::Relaxed),
             puts: counters.puts.load(Ordering::Relaxed),
             deletes: counters.deletes.load(Ordering::Relaxed),

@@ -11,7 +11,7 @@ use hayrick_store::{
 };
 use uuid::Uuid;
 
-use crate::rig::{CLUSTER, Rig, config, open, vid};
+use crate::rig::{CLUSTER, E1, Rig, config, open, vid};
 
 fn client(rig: &Rig, cluster: Uuid) -> StoreHandle {
     let http = Client::new(ClientOptions::default());
@@ -42,14 +42,14 @@ async fn a_store_far_away_answers_like_one_that_is_near() {
     {
         let volume = vid(u32::try_from(number).unwrap() + 1);
         assert!(matches!(
-            store.put(volume, vec![needle(1, 10)]).await,
+            store.put(volume, E1, vec![needle(1, 10)]).await,
             Err(StoreError::NoVolume(missing)) if missing == volume
         ));
-        store.create_volume(volume).await.unwrap();
-        store.create_volume(volume).await.unwrap();
+        store.create_volume(volume, E1).await.unwrap();
+        store.create_volume(volume, E1).await.unwrap();
         let needles = vec![needle(1, 10), needle(2, 3_000_000), needle(3, 0)];
-        store.put(volume, needles.clone()).await.unwrap();
-        store.put(volume, needles.clone()).await.expect("a retry");
+        store.put(volume, E1, needles.clone()).await.unwrap();
+        store.put(volume, E1, needles.clone()).await.expect("a retry");
         let large = &needles[1].data;
         assert!(read(&store, id(volume, 2), 0..3_000_000).await.unwrap() == *large);
         let part = read(&store, id(volume, 2), 65_530..1_065_541).await.unwrap();
@@ -59,13 +59,13 @@ async fn a_store_far_away_answers_like_one_that_is_near() {
         assert_eq!(found.meta().name, "n1", "meta travels");
 
         let other = NewNeedle { data: "else".into(), ..needle(1, 0) };
-        let taken = store.put(volume, vec![other]).await;
+        let taken = store.put(volume, E1, vec![other]).await;
         assert!(matches!(taken, Err(StoreError::Conflict { .. })), "{taken:?}");
         let guess = NeedleId::new(volume, Key::new(1), Cookie::new(8));
         assert!(matches!(read(&store, guess, 0..1).await, Err(StoreError::NotFound)));
         let removed = Meta { bucket: "b".into(), name: "n1".into(), ..Meta::default() };
-        assert!(store.delete(id(volume, 1), removed.clone()).await.unwrap());
-        assert!(!store.delete(id(volume, 1), removed).await.unwrap());
+        assert!(store.delete(id(volume, 1), E1, removed.clone()).await.unwrap());
+        assert!(!store.delete(id(volume, 1), E1, removed).await.unwrap());
         assert!(matches!(read(&store, id(volume, 1), 0..1).await, Err(StoreError::NotFound)));
         let status = store.status().await.unwrap();
         assert_eq!(status.volumes[number].live_needles, 2);
@@ -78,8 +78,8 @@ async fn a_damaged_needle_is_told_from_a_missing_one_and_never_comes_short() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::start(open(&config(dir.path(), 1))).await;
     let store = client(&rig, CLUSTER);
-    store.create_volume(vid(1)).await.unwrap();
-    store.put(vid(1), vec![needle(1, 1_000), needle(2, 3_000_000)]).await.unwrap();
+    store.create_volume(vid(1), E1).await.unwrap();
+    store.put(vid(1), E1, vec![needle(1, 1_000), needle(2, 3_000_000)]).await.unwrap();
     let path = dir.path().join("disk0/0000000001.vol");
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.write_all_at(b"rot", 4096 + 200).unwrap();
@@ -96,9 +96,9 @@ async fn a_damaged_needle_is_told_from_a_missing_one_and_never_comes_short() {
 async fn a_store_of_another_cluster_is_not_spoken_to() {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::start(open(&config(dir.path(), 1))).await;
-    rig.store.create_volume(vid(1)).await.unwrap();
+    rig.store.create_volume(vid(1), E1).await.unwrap();
     let stranger = client(&rig, Uuid::from_u128(8));
-    let refused = stranger.put(vid(1), vec![needle(1, 10)]).await;
+    let refused = stranger.put(vid(1), E1, vec![needle(1, 10)]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
     assert_eq!(rig.store.status().volumes[0].live_needles, 0);
     rig.stop().await;
@@ -110,6 +110,6 @@ async fn nobody_there_is_told_as_such() {
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let store = StoreClient::new("s1", format!("http://{free}"), CLUSTER, http);
-    let answer = StoreHandle::Remote(store).delete(id(vid(1), 1), Meta::default()).await;
+    let answer = StoreHandle::Remote(store).delete(id(vid(1), 1), E1, Meta::default()).await;
     assert!(matches!(answer, Err(StoreError::Unavailable { store, .. }) if store == "s1"));
 }

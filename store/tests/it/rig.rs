@@ -9,11 +9,14 @@ use hayrick_service::config::ByteSize;
 use hayrick_service::listen::{ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
 use hayrick_store::http::{admin, data};
-use hayrick_store::{Store, VolumeId};
+use hayrick_store::{Epoch, Store, VolumeId};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
 pub const CLUSTER: Uuid = Uuid::from_u128(7);
+
+/// The epoch of a new volume.
+pub const E1: Epoch = Epoch::new(1);
 
 pub fn vid(id: u32) -> VolumeId {
     VolumeId::new(id).unwrap()

@@ -11,7 +11,7 @@ use hayrick_store::config::StoreConfig;
 use hayrick_store::status::{DiskScrubWork, ScrubStatus, StoreStatus, VolumeScrub};
 use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, Store};
 
-use crate::rig::{Rig, config, open, vid};
+use crate::rig::{E1, Rig, config, open, vid};
 
 fn needle(key: u64) -> NewNeedle {
     let data = vec![u8::try_from(key % 251).unwrap(); 60_000];
@@ -28,8 +28,8 @@ async fn read(store: &Store, volume: u32, key: u64) -> bool {
 async fn filled(config: &StoreConfig) -> Rig {
     let rig = Rig::start(open(config)).await;
     for volume in [1, 2] {
-        rig.store.create_volume(vid(volume)).await.unwrap();
-        rig.store.put(vid(volume), (0..150).map(needle).collect()).await.unwrap();
+        rig.store.create_volume(vid(volume), E1).await.unwrap();
+        rig.store.put(vid(volume), E1, (0..150).map(needle).collect()).await.unwrap();
     }
     rig
 }
@@ -80,7 +80,7 @@ async fn a_flipped_byte_is_named_within_one_pass_while_everything_goes_on() {
     flip(&volume_file(dir.path(), 2), 2_000_000);
     rig.order("now").await.unwrap();
     for key in 200..220 {
-        rig.store.put(vid(2), vec![needle(key)]).await.unwrap();
+        rig.store.put(vid(2), E1, vec![needle(key)]).await.unwrap();
         assert!(read(&rig.store, 2, key).await && read(&rig.store, 2, 0).await);
     }
     let passed = |scrub: &VolumeScrub| scrub.last_pass_ms.is_some() && !scrub.asked;
@@ -98,7 +98,7 @@ async fn a_flipped_byte_is_named_within_one_pass_while_everything_goes_on() {
     assert_eq!(status.volumes[1].scrub, Some(two.clone()));
 
     // The same needle put again heals it; nobody has to wait for the next pass to see that.
-    rig.store.put(vid(2), vec![needle(key)]).await.unwrap();
+    rig.store.put(vid(2), E1, vec![needle(key)]).await.unwrap();
     assert_eq!(rig.until(2, passed).await.damaged, 0);
     assert_eq!(rig.order("now?volume=9").await, Err(StatusCode::NOT_FOUND));
     assert_eq!(rig.order("now?volume=x").await, Err(StatusCode::BAD_REQUEST));

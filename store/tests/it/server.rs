@@ -8,12 +8,12 @@ use hayrick_store::status::{StoreStatus, VolumeState};
 use hayrick_store::{Cookie, Key, Meta, NewNeedle};
 use http_body_util::BodyExt as _;
 
-use crate::rig::{Rig, config, open, vid};
+use crate::rig::{E1, Rig, config, open, vid};
 
 async fn rig() -> (tempfile::TempDir, Rig) {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::start(open(&config(dir.path(), 1))).await;
-    rig.store.create_volume(vid(1)).await.unwrap();
+    rig.store.create_volume(vid(1), E1).await.unwrap();
     (dir, rig)
 }
 

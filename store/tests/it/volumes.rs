@@ -7,7 +7,7 @@ use hayrick_store::config::StoreConfig;
 use hayrick_store::status::VolumeState::{Unavailable, Writable};
 use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, Store, StoreError};
 
-use crate::rig::{CLUSTER, config, open, vid};
+use crate::rig::{CLUSTER, E1, config, open, vid};
 
 fn needle(key: u64) -> NewNeedle {
     let data = vec![u8::try_from(key % 251).unwrap(); 2000];
@@ -29,9 +29,9 @@ async fn one_bad_volume_never_stops_the_others() {
     let config = config(dir.path(), 2);
     let store = open(&config);
     for volume in 1..=4 {
-        store.create_volume(vid(volume)).await.unwrap();
-        store.create_volume(vid(volume)).await.unwrap();
-        store.put(vid(volume), vec![needle(1)]).await.unwrap();
+        store.create_volume(vid(volume), E1).await.unwrap();
+        store.create_volume(vid(volume), E1).await.unwrap();
+        store.put(vid(volume), E1, vec![needle(1)]).await.unwrap();
     }
     let status = store.status();
     assert_eq!(status.volumes.len(), 4);
@@ -43,7 +43,7 @@ async fn one_bad_volume_never_stops_the_others() {
     let states: Vec<_> = store.status().volumes.iter().map(|volume| volume.state).collect();
     assert_eq!(states, [Writable, Unavailable, Writable, Writable]);
     assert!(matches!(store.open_needle(id(2, 1)).await, Err(StoreError::Failed { .. })));
-    assert!(matches!(store.create_volume(vid(2)).await, Err(StoreError::Failed { .. })));
+    assert!(matches!(store.create_volume(vid(2), E1).await, Err(StoreError::Failed { .. })));
     assert_eq!(fs::read(&bad).unwrap(), b"no superblock", "an error never destroys");
     for volume in [1, 3, 4] {
         assert_eq!(store.open_needle(id(volume, 1)).await.unwrap().size(), 2000);
@@ -65,13 +65,13 @@ async fn a_directory_has_one_store_at_a_time() {
 async fn concurrent_writers_share_syncs() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&config(dir.path(), 1));
-    store.create_volume(vid(1)).await.unwrap();
+    store.create_volume(vid(1), E1).await.unwrap();
     let writers: Vec<_> = (0..32u64)
         .map(|writer| {
             let store = store.clone();
             tokio::spawn(async move {
                 for n in 0..20 {
-                    store.put(vid(1), vec![needle(writer * 1000 + n)]).await.unwrap();
+                    store.put(vid(1), E1, vec![needle(writer * 1000 + n)]).await.unwrap();
                 }
             })
         })
@@ -90,10 +90,10 @@ async fn garbage_is_given_back_without_being_asked() {
     let dir = tempfile::tempdir().unwrap();
     let config = StoreConfig { compact_min_garbage: ByteSize::kib(64), ..config(dir.path(), 1) };
     let store = open(&config);
-    store.create_volume(vid(1)).await.unwrap();
-    store.put(vid(1), (0..100).map(needle).collect()).await.unwrap();
+    store.create_volume(vid(1), E1).await.unwrap();
+    store.put(vid(1), E1, (0..100).map(needle).collect()).await.unwrap();
     for key in 0..50 {
-        assert!(store.delete(id(1, key)).await.unwrap());
+        assert!(store.delete(id(1, key), E1).await.unwrap());
     }
     let volume = store.volume(vid(1)).unwrap();
     for _ in 0..200 {

@@ -12,7 +12,7 @@ use hayrick_store::{Store, StoreError};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::record::{Known, Name, Record, content, id, needle, vid};
+use crate::record::{E1, Known, Name, Record, content, id, needle, vid};
 
 pub const CLUSTER: Uuid = Uuid::from_u128(77);
 
@@ -56,20 +56,20 @@ impl<'a> Client<'a> {
     }
 
     pub fn create_volume(&mut self, volume: u32) -> Result<(), StoreError> {
-        self.runtime.block_on(self.store.create_volume(vid(volume)))?;
+        self.runtime.block_on(self.store.create_volume(vid(volume), E1))?;
         self.record.volumes.insert(volume);
         Ok(())
     }
 
     pub fn put(&mut self, batch: &[Name]) -> Result<(), StoreError> {
         let needles = batch.iter().map(|name| needle(*name)).collect();
-        let answer = self.runtime.block_on(self.store.put(vid(batch[0].0), needles));
+        let answer = self.runtime.block_on(self.store.put(vid(batch[0].0), E1, needles));
         self.record.note_put(batch, &answer);
         answer
     }
 
     pub fn delete(&mut self, name: Name) -> Result<bool, StoreError> {
-        let answer = self.runtime.block_on(self.store.delete(id(name)));
+        let answer = self.runtime.block_on(self.store.delete(id(name), E1));
         self.record.note_delete(name, &answer);
         answer
     }

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::budget::Budget;
 use crate::client::{Client, Got, open, options, runtime};
-use crate::record::{Name, Record, id, needle, vid};
+use crate::record::{E1, Name, Record, id, needle, vid};
 
 /// Written before the fire, every third of them deleted.
 const OLD: u64 = 60;
@@ -39,7 +39,7 @@ fn prepared() -> (MemoryDisk, Record) {
         client.delete((1, key)).unwrap();
     }
     let large = NewNeedle { data: large(), ..needle(LARGE) };
-    runtime.block_on(client.store.put(vid(1), vec![large])).unwrap();
+    runtime.block_on(client.store.put(vid(1), E1, vec![large])).unwrap();
     let record = client.close();
     (disk, record)
 }

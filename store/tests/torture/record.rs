@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, StoreError, VolumeId};
+use hayrick_store::{Cookie, Epoch, Key, Meta, NeedleId, NewNeedle, StoreError, VolumeId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -32,6 +32,9 @@ pub struct Record {
     /// Whether a key may be used again after its tombstone was compacted away.
     forgets_tombstones: bool,
 }
+
+/// The epoch of a new volume.
+pub const E1: Epoch = Epoch::new(1);
 
 pub fn vid(volume: u32) -> VolumeId {
     VolumeId::new(volume).unwrap()

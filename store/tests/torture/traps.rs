@@ -17,7 +17,7 @@ use hayrick_store::{Key, Store, StoreError, index};
 use uuid::Uuid;
 
 use crate::client::{CLUSTER, Client, Got, open, options, runtime};
-use crate::record::{Name, Record, content, id, needle, vid};
+use crate::record::{E1, Name, Record, content, id, needle, vid};
 
 fn open_both(disks: [&MemoryDisk; 2]) -> Arc<Store> {
     let disks = disks.map(|disk| DataDir::private("memory", Arc::new(disk.clone())));
@@ -129,8 +129,8 @@ fn one_volume_on_two_disks_is_refused_not_guessed() {
     let store = open_both([&one, &other]);
     let status = store.status();
     assert_eq!(status.volumes[0].state, VolumeState::Unavailable);
-    assert!(runtime.block_on(store.put(vid(1), vec![needle((1, 2))])).is_err());
-    assert!(runtime.block_on(store.create_volume(vid(1))).is_err());
+    assert!(runtime.block_on(store.put(vid(1), E1, vec![needle((1, 2))])).is_err());
+    assert!(runtime.block_on(store.create_volume(vid(1), E1)).is_err());
     let after = [&one, &other].map(|disk| disk.bytes(&files::volume(vid(1))).unwrap());
     assert_eq!(before, after);
 }
@@ -144,7 +144,7 @@ fn a_disk_of_another_cluster_is_refused() {
     let disks = vec![DataDir::private("memory", Arc::new(disk.clone()))];
     let foreign = Store::open_on(Uuid::from_u128(5), disks, options()).unwrap();
     assert_eq!(foreign.status().volumes[0].state, VolumeState::Unavailable);
-    assert!(runtime.block_on(foreign.create_volume(vid(1))).is_err());
+    assert!(runtime.block_on(foreign.create_volume(vid(1), E1)).is_err());
 }
 
 /// Keys as a clock gives them, millions apart, and keys one after another.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hayrick_store::Synced;
 use hayrick_store::jobs::{JobKind, JobOutcome, JobStatus};
 
 use super::{Admin, poll};
@@ -74,6 +75,7 @@ pub const fn word(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Compact => "compact",
         JobKind::Verify => "verify",
+        JobKind::Sync => "sync",
     }
 }
 
@@ -86,8 +88,24 @@ pub fn standing(job: &JobStatus) -> String {
         }
         Some(JobOutcome::Verified(report)) if report.damaged.is_empty() => "healthy".to_owned(),
         Some(JobOutcome::Verified(report)) => format!("{} damaged", report.damaged.len()),
+        Some(JobOutcome::Synced(done)) => synced(done),
         Some(JobOutcome::Failed(reason)) => format!("failed: {}", one_line(reason)),
     }
+}
+
+fn synced(done: &Synced) -> String {
+    let Synced { needles, tombstones, repaired, bytes, unreadable } = *done;
+    let mut words = format!(
+        "{} needles, {} deletions, {} repaired, {}",
+        units::count(needles),
+        units::count(tombstones),
+        units::count(repaired),
+        units::size(bytes)
+    );
+    if unreadable > 0 {
+        words += &format!("; {} not to be had", units::count(unreadable));
+    }
+    words
 }
 
 /// A running job on one line.

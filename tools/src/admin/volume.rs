@@ -252,7 +252,9 @@ async fn compact(args: &JobArgs, output: Output) -> Result<(), Failure> {
             let hint = format!("see which: hayrick volume verify {volume}");
             Err(Failure::new(Exit::Damaged, message).hint(hint))
         }
-        Some(JobOutcome::Verified(_)) => Err(job::failed("the server ran another job")),
+        Some(JobOutcome::Verified(_) | JobOutcome::Synced(_)) => {
+            Err(job::failed("the server ran another job"))
+        }
     }
 }
 
@@ -266,7 +268,7 @@ async fn verify(args: VerifyArgs, output: Output) -> Result<(), Failure> {
                 None => return Ok(()),
                 Some(JobOutcome::Verified(report)) => report,
                 Some(JobOutcome::Failed(reason)) => return Err(job::failed(&reason)),
-                Some(JobOutcome::Compacted(_)) => {
+                Some(JobOutcome::Compacted(_) | JobOutcome::Synced(_)) => {
                     return Err(job::failed("the server ran another job"));
                 }
             }

@@ -11,7 +11,7 @@ use rand::Rng;
 
 use super::options_in;
 use crate::client::CLUSTER;
-use crate::record::{Name, Record, id, needle, vid};
+use crate::record::{E1, Name, Record, id, needle, vid};
 
 const DIR: &str = "HAYRICK_TORTURE_CHILD";
 /// Where its keys begin: no two children use the same.
@@ -138,7 +138,7 @@ fn child() {
     let store = Store::open(CLUSTER, options_in(dir.as_ref())).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     for volume in 1..=2 {
-        runtime.block_on(store.create_volume(vid(volume))).unwrap();
+        runtime.block_on(store.create_volume(vid(volume), E1)).unwrap();
         say("ok", "volume", volume, &[]);
     }
     std::thread::scope(|scope| {
@@ -171,13 +171,13 @@ fn work(
     let keys: Vec<u64> = (key..=key + step % 4).collect();
     say("try", "put", volume, &keys);
     let needles = keys.iter().map(|key| needle((volume, *key))).collect();
-    runtime.block_on(store.put(vid(volume), needles)).ok()?;
+    runtime.block_on(store.put(vid(volume), E1, needles)).ok()?;
     say("ok", "put", volume, &keys);
     stored.extend(keys.iter().map(|key| (volume, *key)));
     if step % 3 == 2 {
         let name = stored.swap_remove(rand::rng().random_range(0..stored.len()));
         say("try", "delete", name.0, &[name.1]);
-        runtime.block_on(store.delete(id(name))).ok()?;
+        runtime.block_on(store.delete(id(name), E1)).ok()?;
         say("ok", "delete", name.0, &[name.1]);
     }
     match step % 17 {

@@ -11,7 +11,7 @@ use hayrick_store::{Store, StoreError};
 use super::device::{Mount, make_image};
 use super::{can_run, options_in, text};
 use crate::client::{CLUSTER, Client, runtime};
-use crate::record::{Record, needle, vid};
+use crate::record::{E1, Record, needle, vid};
 
 /// Such as after a device error, which makes ext4 remount itself so. What stands behind the
 /// last record cannot be cut off there, and the index file cannot be written.
@@ -45,7 +45,7 @@ fn a_store_on_a_read_only_file_system_serves_reads_and_its_other_disks_take_writ
         let store = Store::open(CLUSTER, options).unwrap();
         let mut client = Client::new(store, record.clone(), &runtime);
         client.check("read-only");
-        let refused = runtime.block_on(client.store.put(vid(1), vec![needle((1, 9))]));
+        let refused = runtime.block_on(client.store.put(vid(1), E1, vec![needle((1, 9))]));
         assert!(matches!(&refused, Err(StoreError::Failed { .. })), "{refused:?}");
         assert!(refused.unwrap_err().to_string().contains("read-only"), "it says why");
         let status = client.store.status();
@@ -58,7 +58,7 @@ fn a_store_on_a_read_only_file_system_serves_reads_and_its_other_disks_take_writ
 
         // With no other disk, no volume is made, and there is no room to be had.
         let alone = Store::open(CLUSTER, options_in(&place)).unwrap();
-        let made = runtime.block_on(alone.create_volume(vid(3)));
+        let made = runtime.block_on(alone.create_volume(vid(3), E1));
         assert!(matches!(made, Err(StoreError::DiskFull(_))), "{made:?}");
         runtime.block_on(alone.close());
     }

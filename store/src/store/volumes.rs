@@ -1,0 +1,136 @@
+//! Replicas that come and go.
+
+use std::sync::Arc;
+
+use super::{Store, blocking};
+use crate::disk::DataDir;
+use crate::error::StoreError;
+use crate::id::{Epoch, Key, VolumeId};
+use crate::jobs::{JobKind, JobStatus, StartError};
+use crate::load::Slot;
+use crate::storage::Space;
+use crate::sync::{Peer, Synced};
+use crate::volume::Volume;
+
+impl Store {
+    /// Makes an empty volume on the disk with the most room. One that is there already is a success.
+    pub async fn create_volume(
+        self: &Arc<Self>,
+        id: VolumeId,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        let store = Arc::clone(self);
+        blocking(move || store.create_volume_now(id)).await?
+    }
+
+    fn create_volume_now(&self, id: VolumeId) -> Result<(), StoreError> {
+        // One at a time, so that two requests make one volume. Readers of the map do not
+        // wait: it is locked only when the file is there.
+        let _one_at_a_time = self.creating.lock();
+        match self.volumes.read().get(&id) {
+            Some(Slot::Open { .. }) => return Ok(()),
+            Some(Slot::Broken { reason, .. }) => {
+                let reason = format!("it is here, but could not be opened: {reason}").into();
+                return Err(StoreError::Failed { volume: id, reason });
+            }
+            None => {}
+        }
+        let (number, disk) = self.roomiest_disk().ok_or(StoreError::DiskFull(id))?;
+        let io = |error| StoreError::io(id, error);
+        Volume::create(&*disk.disk, self.cluster, id).map_err(io)?;
+        let opened =
+            Volume::open(&disk.disk, self.cluster, id, disk.volume_options(&self.options.volume));
+        let (volume, report) = opened.map_err(|error| io(std::io::Error::other(error)))?;
+        tracing::info!(volume = %id, disk = %disk.path.display(), "volume created");
+        let slot = Slot::Open { disk: number, volume: Arc::new(volume), report };
+        self.volumes.write().insert(id, slot);
+        Ok(())
+    }
+
+    fn roomiest_disk(&self) -> Option<(usize, &DataDir)> {
+        let spaces = self.disks.iter().enumerate().filter_map(|(number, disk)| {
+            let space = disk.disk.space().ok()?;
+            self.has_room(space).then_some((number, disk, space.free_bytes))
+        });
+        let (number, disk, _) = spaces.max_by_key(|(_, _, free_bytes)| *free_bytes)?;
+        Some((number, disk))
+    }
+
+    pub(super) fn has_room(&self, space: Space) -> bool {
+        !space.is_read_only && space.free_bytes > self.options.volume.min_free_bytes
+    }
+
+    /// See [`StoreHandle::create_copy`](crate::StoreHandle::create_copy).
+    pub async fn create_copy(
+        self: &Arc<Self>,
+        id: VolumeId,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        let _ = (id, epoch);
+        Err(not_yet())
+    }
+
+    /// See [`StoreHandle::remove_volume`](crate::StoreHandle::remove_volume).
+    pub async fn remove_volume(
+        self: &Arc<Self>,
+        id: VolumeId,
+        epoch: Epoch,
+    ) -> Result<(), StoreError> {
+        let _ = (id, epoch);
+        Err(not_yet())
+    }
+
+    /// See [`StoreHandle::fence`](crate::StoreHandle::fence).
+    pub async fn fence(self: &Arc<Self>, id: VolumeId, epoch: Epoch) -> Result<(), StoreError> {
+        let _ = (id, epoch);
+        Err(not_yet())
+    }
+
+    /// See [`StoreHandle::confirm`](crate::StoreHandle::confirm).
+    pub async fn confirm(
+        self: &Arc<Self>,
+        id: VolumeId,
+        epoch: Epoch,
+        through_ns: u64,
+    ) -> Result<(), StoreError> {
+        let _ = (id, epoch, through_ns);
+        Err(not_yet())
+    }
+
+    /// See [`StoreHandle::start_sync`](crate::StoreHandle::start_sync).
+    pub async fn start_sync(
+        self: &Arc<Self>,
+        id: VolumeId,
+        epoch: Epoch,
+        sources: Vec<Peer>,
+        check: bool,
+    ) -> Result<JobStatus, StoreError> {
+        let _ = (id, epoch, sources, check);
+        Err(not_yet())
+    }
+
+    /// See [`StoreHandle::repair_keys`](crate::StoreHandle::repair_keys).
+    pub async fn repair_keys(
+        self: &Arc<Self>,
+        id: VolumeId,
+        epoch: Epoch,
+        keys: Vec<Key>,
+        sources: Vec<Peer>,
+    ) -> Result<Synced, StoreError> {
+        let _ = (id, epoch, keys, sources);
+        Err(not_yet())
+    }
+
+    /// See [`StoreHandle::start_compaction`](crate::StoreHandle::start_compaction).
+    pub fn start_compaction(self: &Arc<Self>, id: VolumeId) -> Result<JobStatus, StoreError> {
+        self.volume(id)?;
+        self.jobs().start(self, JobKind::Compact, id).map_err(|error| match error {
+            StartError::Running { .. } => StoreError::Busy { what: "the volume's job" },
+            StartError::TooMany => StoreError::Busy { what: "a job to end" },
+        })
+    }
+}
+
+fn not_yet() -> StoreError {
+    StoreError::Malformed("not there yet".to_owned())
+}
