@@ -35,6 +35,7 @@ mod garbage;
 mod grow;
 mod handle;
 pub mod http;
+pub mod keeper;
 mod keys;
 mod names;
 mod placement;
