@@ -19,7 +19,7 @@ use crate::jobs::Jobs;
 use crate::load::{Slot, load_volumes};
 use crate::maintenance::Maintenance;
 use crate::scrub::Scrub;
-use crate::volume::{NewNeedle, Volume};
+use crate::volume::{NewNeedle, Order, Volume};
 
 pub use self::needle::NeedleReader;
 
@@ -32,8 +32,8 @@ pub struct Store {
     options: StoreOptions,
     disks: Vec<DataDir>,
     volumes: RwLock<BTreeMap<VolumeId, Slot>>,
-    /// Held while a volume is made.
-    creating: Mutex<()>,
+    /// Held while a volume is made or removed.
+    changing: Mutex<()>,
     jobs: Jobs,
     maintenance: Maintenance,
     scrub: Scrub,
@@ -65,7 +65,7 @@ impl Store {
             options,
             disks,
             volumes: RwLock::new(volumes),
-            creating: Mutex::new(()),
+            changing: Mutex::new(()),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
             scrub,
@@ -84,11 +84,12 @@ impl Store {
         needles: Vec<NewNeedle>,
     ) -> Result<(), StoreError> {
         let volume = self.volume(volume)?;
+        obey(&volume, epoch).await?;
         let bytes: usize = needles.iter().map(|needle| needle.data.len()).sum();
         let answer = if bytes > INLINE_CHECKSUM_BYTES {
-            blocking(move || volume.put(needles)).await??
+            blocking(move || volume.put_under(Some(epoch), needles)).await??
         } else {
-            volume.put(needles)?
+            volume.put_under(Some(epoch), needles)?
         };
         answer.await.map_err(|_| stopping())?
     }
@@ -120,7 +121,9 @@ impl Store {
         removed: Meta,
     ) -> Result<bool, StoreError> {
         let volume = self.volume(id.volume)?;
-        let answer = blocking(move || volume.delete_removed(id.key, id.cookie, &removed)).await??;
+        obey(&volume, epoch).await?;
+        let delete = move || volume.delete_under(Some(epoch), id.key, id.cookie, &removed);
+        let answer = blocking(delete).await??;
         answer.await.map_err(|_| stopping())?
     }
 
@@ -196,6 +199,16 @@ impl Store {
         })
         .await;
     }
+}
+
+/// Sees to it that a replica knows the epoch of an order before it is carried out. The
+/// volume's writer has the last word: what comes after a newer order is refused there.
+async fn obey(volume: &Arc<Volume>, epoch: Epoch) -> Result<(), StoreError> {
+    if volume.fence().check(epoch)? == Order::Current {
+        return Ok(());
+    }
+    let volume = Arc::clone(volume);
+    blocking(move || volume.fence().raise(epoch)).await?
 }
 
 /// Runs synchronous work where it may block.

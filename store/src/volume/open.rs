@@ -3,15 +3,18 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use super::fence::Fence;
 use super::identity::{Identity, identify, restore};
 use super::live::{Condition, Live, Shared};
 use super::recovery::{Recovered, recover};
+use super::replica::NewReplica;
 use super::writer::{TOMBSTONE_RESERVE_BYTES, Writer};
 use super::{Volume, VolumeOptions, files};
 use crate::error::StoreError;
@@ -94,11 +97,18 @@ impl Volume {
     ///
     /// Its index file, empty as well, comes first: it says once more who the volume file is.
     pub fn create(disk: &dyn Disk, cluster: Uuid, id: VolumeId) -> io::Result<()> {
+        Self::create_replica(disk, cluster, id, NewReplica::default())
+    }
+
+    /// Like [`Volume::create`], for one replica of several.
+    pub fn create_replica(
+        disk: &dyn Disk,
+        cluster: Uuid,
+        id: VolumeId,
+        replica: NewReplica,
+    ) -> io::Result<()> {
+        replica.prepare(disk, id)?;
         let temporary = format!("{}.tmp", files::volume(id));
-        match disk.remove(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         let created_ms =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let superblock = Superblock {
@@ -180,6 +190,9 @@ impl Volume {
             options,
             scrub: Mutex::new(super::scrub::load(&**disk, &live)),
             live: RwLock::new(live),
+            fence: Fence::load(disk, id),
+            confirmed_ns: AtomicU64::new(0),
+            copying: AtomicBool::new(is_copying(&**disk, id)),
             condition: Mutex::new(condition),
             upkeep: Mutex::new(()),
             counters: super::live::Counters::default(),
@@ -198,6 +211,12 @@ impl Volume {
             .spawn(move || writer.run(&queue))?;
         Ok(Self { shared, commands, thread: Mutex::new(Some(thread)) })
     }
+}
+
+/// Where that cannot be told, nothing is said to be missing.
+fn is_copying(disk: &dyn Disk, id: VolumeId) -> bool {
+    let mark = disk.open(&files::copying(id));
+    !mark.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn write_empty_index(disk: &dyn Disk, superblock: &Superblock) -> io::Result<()> {

@@ -17,16 +17,16 @@ use super::options::Durability;
 use super::record::Prepared;
 use crate::error::StoreError;
 use crate::format::{MAX_VOLUME_BYTES, NeedleOffset};
-use crate::id::{Cookie, Key};
+use crate::id::{Cookie, Epoch, Key};
 use crate::pace::Wait;
 use crate::storage::{is_disk_full, write_all_at};
 
 /// Work for the writer.
 pub(super) enum Command {
     /// Store needles, all or none.
-    Put { needles: Vec<Prepared>, reply: Reply<()> },
+    Put { epoch: Option<Epoch>, needles: Vec<Prepared>, reply: Reply<()> },
     /// Delete a needle. `content` is its part of the digest, if its header was readable.
-    Delete { tombstone: Prepared, content: Option<u128>, reply: Reply<bool> },
+    Delete { epoch: Option<Epoch>, tombstone: Prepared, content: Option<u128>, reply: Reply<bool> },
     /// Run with nobody else writing.
     Exclusive(Box<dyn FnOnce(&mut Writer) + Send>),
     /// Finish what is queued before this, and end.
@@ -138,12 +138,16 @@ impl Writer {
 
     fn stage(&mut self, group: &mut Group, command: Command) {
         match command {
-            Command::Put { needles, reply } => match self.stage_put(group, &needles) {
-                Ok(()) => group.answer_put(reply),
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Command::Delete { tombstone, content, reply } => {
-                match self.stage_delete(group, &tombstone, content) {
+            Command::Put { epoch, needles, reply } => {
+                let staged = self.shared.obey(epoch).and_then(|()| self.stage_put(group, &needles));
+                match staged {
+                    Ok(()) => group.answer_put(reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::Delete { epoch, tombstone, content, reply } => {
+                let obeyed = self.shared.obey(epoch);
+                match obeyed.and_then(|()| self.stage_delete(group, &tombstone, content)) {
                     Ok(existed) => group.answer_delete(reply, existed),
                     Err(error) => drop(reply.send(Err(error))),
                 }
