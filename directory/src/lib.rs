@@ -59,6 +59,7 @@ pub use directory::{
 };
 pub use error::DirectoryError;
 pub use handle::DirectoryHandle;
+pub use keeper::{Keeper, KeeperConfig};
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::postgres::{PostgresConfig, PostgresNames};
 pub use names::{

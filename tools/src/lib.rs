@@ -63,6 +63,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Store(args) => serve(Role::Store, args, output),
         Command::Directory(args) => serve(Role::Directory, args, output),
         Command::Proxy(args) => serve(Role::Proxy, args, output),
+        Command::Keeper(args) => serve(Role::Keeper, args, output),
         Command::Config(command) => config_command::run(&command, output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -11,11 +11,11 @@ use crate::DirectoryError;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeeperConfig {
-    /// What it calls itself, in logs and to operators. Default: its host's name.
+    /// What it calls itself, in logs and to operators. Default: where its admin interface is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// `HOST:PORT` at which others reach its admin interface. Default: the address that it
-    /// listens on.
+    /// `HOST:PORT` at which others reach its admin interface. Needed where `admin.listen` is
+    /// every address of the machine. Default: `admin.listen`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// How often stores are asked how they are. Default 2 s.

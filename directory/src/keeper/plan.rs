@@ -94,6 +94,8 @@ pub(crate) enum Work {
     Refill { on: StoreId },
     /// A replica of a lost store is made again elsewhere.
     Replace { lost: StoreId, to: StoreId },
+    /// A replica that is in the set by now is made sure of.
+    Admit { to: StoreId },
     /// Replicas that differ are made alike.
     Compare,
     /// Damaged needles are fetched from another replica.
@@ -173,7 +175,7 @@ impl Job {
     fn urgency(&self) -> (u8, usize) {
         let rank = match self.work {
             Work::Settle => 0,
-            Work::Refill { .. } | Work::Replace { .. } => 1,
+            Work::Refill { .. } | Work::Replace { .. } | Work::Admit { .. } => 1,
             Work::Mend { .. } | Work::Compare => 2,
             Work::Repair | Work::Copy { .. } | Work::Move { .. } => 3,
             Work::Clear { .. } => 4,
@@ -199,6 +201,7 @@ impl fmt::Display for Work {
             Self::Settle => f.write_str("settle the epoch"),
             Self::Refill { on } => write!(f, "make again on {on}"),
             Self::Replace { lost, to } => write!(f, "replace the replica of {lost} on {to}"),
+            Self::Admit { to } => write!(f, "let {to} in"),
             Self::Compare => f.write_str("make replicas alike"),
             Self::Mend { on } => write!(f, "mend on {on}"),
             Self::Clear { on } => write!(f, "remove from {on}"),

@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use self::book::{JobReport, StuckVolume, WaitingJob};
 use self::book::Book;
+pub use self::book::{JobReport, StuckVolume, WaitingJob};
 use self::observe::Observer;
 use self::steps::StepError;
 use super::KeeperConfig;

@@ -53,8 +53,10 @@ fn loads(facts: Facts<'_>) -> BTreeMap<StoreId, Load> {
         answering.map(|(store, seen)| (store.clone(), load(seen.total_bytes))).collect();
     for (&id, entry) in &facts.map.volumes {
         let case = Case::new(facts, id, &entry.value);
-        let stays = entry.value.replicas.iter().filter(|s| entry.value.moving.as_ref() != Some(*s));
-        let comes = case.extras.iter().filter(|(_, replica)| case.is_fresh(replica));
+        let moving = entry.value.moving.as_ref();
+        let stays = entry.value.replicas.iter().filter(|store| moving != Some(*store));
+        let comes =
+            case.extras.iter().filter(|(_, replica)| moving.is_some() && case.is_fresh(replica));
         for store in stays.chain(comes.map(|(store, _)| *store)) {
             if let Some(load) = loads.get_mut(store) {
                 load.used_bytes = load.used_bytes.saturating_add(case.size_bytes());
@@ -88,7 +90,11 @@ fn best(
                     && targets.crowd(to, &kept) <= targets.crowd(from, &kept)
                     && full.share_without(bytes) >= empty.share(bytes)
             });
-            if let Some((at, _)) = fitting.max_by_key(|(_, case)| case.size_bytes()) {
+            // A copy that was begun is not given up for another that is as good.
+            let rank = |(_, case): &(usize, &Case<'_>)| {
+                (case.size_bytes(), case.extra(to).is_some_and(|replica| case.is_fresh(replica)))
+            };
+            if let Some((at, _)) = fitting.max_by_key(rank) {
                 return Some((at, (*from).clone(), (*to).clone()));
             }
         }

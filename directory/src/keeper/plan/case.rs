@@ -78,11 +78,21 @@ impl<'a> Case<'a> {
         self.here.iter().copied().filter(|(_, replica)| replica.is_whole())
     }
 
+    /// Those of them that hold all that the set ever acknowledged.
+    fn proven(&self) -> impl Iterator<Item = Held<'a>> + '_ {
+        self.whole().filter(|(store, _)| self.volume.joining.as_ref() != Some(*store))
+    }
+
+    /// Whether a replica holds the same needles as one that has all.
+    pub(super) fn is_like_the_set(&self, replica: &Replica) -> bool {
+        self.proven().any(|(_, source)| source.equals(replica))
+    }
+
     /// Where others fetch from: whole replicas, or else what still can be read. Volumes begin
     /// with different ones, so that all stores share the load; stores that are not well come
     /// last.
     pub(super) fn sources(&self) -> Vec<&'a StoreId> {
-        let mut sources: Vec<_> = self.whole().map(|(store, _)| store).collect();
+        let mut sources: Vec<_> = self.proven().map(|(store, _)| store).collect();
         if sources.is_empty() {
             let failed = |(_, replica): &&Held<'_>| replica.condition == Condition::Failed;
             sources = self.here.iter().filter(failed).map(|(store, _)| *store).collect();

@@ -15,6 +15,7 @@ pub(super) fn next(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) 
     settle(case)
         .or(|| drop_abandoned(case))
         .or(|| refill(case))
+        .or(|| admit(case))
         .or(|| replace(case, targets))
         .or(|| wait_for_the_set(case))
         .or(|| go_on_moving(case, wishes, targets))
@@ -85,7 +86,8 @@ fn refill(case: &Case<'_>) -> Verdict {
 
 /// A replica that is not coming back is made again elsewhere.
 fn replace(case: &Case<'_>, targets: &mut Targets<'_>) -> Verdict {
-    let Some(&lost) = case.lost.first() else { return Pass };
+    let newcomer = case.lost.iter().find(|store| case.volume.joining.as_ref() == Some(**store));
+    let Some(&lost) = newcomer.or(case.lost.first()) else { return Pass };
     if case.sources().is_empty() {
         return no_source(case);
     }
@@ -97,14 +99,38 @@ fn replace(case: &Case<'_>, targets: &mut Targets<'_>) -> Verdict {
     };
     let work = Work::Replace { lost: lost.clone(), to: to.clone() };
     let moving = case.volume.moving.clone().filter(|from| from != lost);
-    grow(case, work, to, kept, moving)
+    grow(case, work, to, Volume { replicas: kept, moving, ..case.volume.clone() })
+}
+
+/// What the others took before they were fenced reached a newcomer only if it was copied since:
+/// an old set may have acknowledged needles until then.
+fn admit(case: &Case<'_>) -> Verdict {
+    let Some(joining) = case.volume.joining.as_ref() else { return Pass };
+    if case.lost.contains(&joining) {
+        return Pass;
+    }
+    let Some((store, replica)) = case.whole().find(|(store, _)| *store == joining) else {
+        return is_away(joining);
+    };
+    let work = Work::Admit { to: store.clone() };
+    if case.is_like_the_set(replica) || case.is_filled(store) {
+        return Do(work, Step::Change(Volume { joining: None, ..case.volume.clone() }));
+    }
+    if case.sources().is_empty() {
+        return no_source(case);
+    }
+    Do(work, Step::Sync { fills: vec![case.fill(store)], epoch: case.epoch(), check: false })
 }
 
 fn wait_for_the_set(case: &Case<'_>) -> Verdict {
     match case.away.first() {
-        Some(store) => Wait(Some(format!("the replica on {store} is away"))),
+        Some(store) => is_away(store),
         None => Pass,
     }
+}
+
+fn is_away(store: &StoreId) -> Verdict {
+    Wait(Some(format!("the replica on {store} is away")))
 }
 
 /// A move that was begun is carried on, whoever began it.
@@ -118,7 +144,7 @@ fn go_on_moving(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) -> 
         return Do(Work::Move { from: from.clone(), to: None }, stop_moving(case));
     };
     let work = Work::Move { from: from.clone(), to: Some(to.clone()) };
-    grow(case, work, &to, kept, Some(from.clone()))
+    grow(case, work, &to, Volume { replicas: kept, ..case.volume.clone() })
 }
 
 /// The set is without the old replica. Deletes that it took to the end must not be missed.
@@ -196,8 +222,7 @@ fn copy(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) -> Verdict 
     if !targets.fits(case, to, case.size_bytes()) {
         return Wait(Some(format!("{to} cannot take a copy now")));
     }
-    let kept = case.volume.replicas.clone();
-    grow(case, Work::Copy { to: to.clone() }, to, kept, None)
+    grow(case, Work::Copy { to: to.clone() }, to, case.volume.clone())
 }
 
 fn begin_to_move(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) -> Verdict {
@@ -209,22 +234,23 @@ fn begin_to_move(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) ->
     let work = Work::Move { from: from.clone(), to: Some(to.clone()) };
     // The copy must still be above the map's epoch when that has risen by one.
     let above = |epoch: Epoch| Epoch::new(epoch.get().saturating_add(1));
-    let Some(copy) = case.extra(&to).filter(|copy| copy.epoch > above(case.epoch())) else {
+    let Some(copy) = case.extra(&to) else {
         return Do(work, Step::Create { on: to, epoch: above(case.next_epoch()) });
     };
-    if is_filled(case, &to, copy) {
+    let is_above = copy.epoch > above(case.epoch());
+    if is_above && is_filled(case, &to, copy) {
         let epoch = above(case.epoch()).get();
         let moving = Volume { moving: Some(from.clone()), epoch, ..case.volume.clone() };
         return Do(work, Step::Change(moving));
     }
-    let (fills, epoch) = (vec![case.fill(&to)], copy.epoch);
-    Do(work, Step::Sync { fills, epoch, check: false })
+    // A sync raises the epoch of one that was begun for something else.
+    let epoch = if is_above { copy.epoch } else { above(case.next_epoch()) };
+    Do(work, Step::Sync { fills: vec![case.fill(&to)], epoch, check: false })
 }
 
 /// Whether a copy has what the others have, or had when it was last filled.
 fn is_filled(case: &Case<'_>, to: &StoreId, copy: &Replica) -> bool {
-    let alike = case.whole().any(|(_, source)| source.equals(copy));
-    copy.is_whole() && (alike || case.is_filled(to))
+    copy.is_whole() && (case.is_like_the_set(copy) || case.is_filled(to))
 }
 
 /// One replica at a time: the others serve meanwhile. All are alike, so what one has deleted
@@ -248,24 +274,20 @@ fn compact(case: &Case<'_>) -> Verdict {
 }
 
 /// Takes a store into the set: a copy is made there and filled before the map says so.
-fn grow(
-    case: &Case<'_>,
-    work: Work,
-    to: &StoreId,
-    mut replicas: Vec<StoreId>,
-    moving: Option<StoreId>,
-) -> Verdict {
+fn grow(case: &Case<'_>, work: Work, to: &StoreId, mut next: Volume) -> Verdict {
     let Some(copy) = case.extra(to) else {
         let step = Step::Create { on: to.clone(), epoch: case.next_epoch() };
         return Do(work, step);
     };
+    if case.is_fresh(copy) && is_filled(case, to, copy) {
+        next.replicas.push(to.clone());
+        next.epoch = copy.epoch.get();
+        // A closed volume took nothing since it was fenced, and the copy was filled after that.
+        next.joining = case.volume.moving.is_none().then(|| to.clone());
+        return Do(work, Step::Change(next));
+    }
     // A sync raises the epoch of one that was left behind.
     let epoch = if case.is_fresh(copy) { copy.epoch } else { case.next_epoch() };
-    if case.is_fresh(copy) && is_filled(case, to, copy) {
-        replicas.push(to.clone());
-        let state = case.volume.state;
-        return Do(work, Step::Change(Volume { replicas, epoch: epoch.get(), state, moving }));
-    }
     Do(work, Step::Sync { fills: vec![case.fill(to)], epoch, check: false })
 }
 
@@ -284,7 +306,7 @@ fn no_source(case: &Case<'_>) -> Verdict {
     let lacking = case.lost.iter().chain(&case.away).chain(&case.missing);
     let lacking: Vec<_> = lacking.map(|store| store.as_str()).collect();
     Wait(Some(format!(
-        "no replica is whole: bring back one of these stores with its data: {}",
+        "no replica holds all: bring back one of these stores with its data: {}",
         lacking.join(", ")
     )))
 }

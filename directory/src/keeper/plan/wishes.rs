@@ -136,7 +136,7 @@ fn leaves_a_crowded_rack(
     let kept: Vec<_> = volume.replicas.iter().filter(|store| *store != from).cloned().collect();
     let case = Case::new(facts, id, volume);
     let empty_rack = |store: &StoreId| {
-        case.extra(store).is_none()
+        case.extra(store).is_none_or(|replica| case.is_fresh(replica))
             && targets.fits(&case, store, case.size_bytes())
             && targets.crowd(store, &kept) == 0
     };

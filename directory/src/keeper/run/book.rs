@@ -152,9 +152,8 @@ impl Book {
 
     /// Ends the jobs of which no step is left.
     pub(super) fn end_all_but(&mut self, planned: impl Fn(VolumeId) -> bool) {
-        let over = self.active.iter().filter(|(volume, active)| {
-            !active.is_running && !planned(**volume)
-        });
+        let over =
+            self.active.iter().filter(|(volume, active)| !active.is_running && !planned(**volume));
         let over: Vec<_> = over.map(|(volume, _)| *volume).collect();
         over.into_iter().for_each(|volume| self.end(volume, None));
     }

@@ -71,7 +71,8 @@ impl Observer {
 
     fn judge(&mut self, answers: &BTreeMap<StoreId, Answer>) {
         for (id, (status, took)) in answers {
-            let others = answers.iter().filter(|(other, (status, _))| *other != id && status.is_ok());
+            let others =
+                answers.iter().filter(|(other, (status, _))| *other != id && status.is_ok());
             let usual = usual(others.map(|(_, (_, took))| *took).collect());
             let round = match status {
                 Ok(_) => Round::Answered(*took),
@@ -154,9 +155,10 @@ impl Observer {
     /// Volumes whose replicas are to be compared now.
     pub(super) fn unlike(&self) -> BTreeSet<VolumeId> {
         let limit = self.config.differ.duration();
-        let due = self.unlike_since.iter().filter(|(volume, since)| {
-            lasts(Some(**since), limit) && !self.compared.waits(volume)
-        });
+        let due = self
+            .unlike_since
+            .iter()
+            .filter(|(volume, since)| lasts(Some(**since), limit) && !self.compared.waits(volume));
         due.map(|(volume, _)| *volume).collect()
     }
 

@@ -25,21 +25,12 @@ pub(super) enum StepError {
     Outdated,
     /// A store is doing as much as it may.
     #[error("store {store} is busy: {error}")]
-    Busy {
-        store: StoreId,
-        error: StoreError,
-    },
+    Busy { store: StoreId, error: StoreError },
     #[error("store {store}: {error}")]
-    Store {
-        store: StoreId,
-        error: StoreError,
-    },
+    Store { store: StoreId, error: StoreError },
     /// A store's job came to nothing.
     #[error("store {store}: {reason}")]
-    Failed {
-        store: StoreId,
-        reason: String,
-    },
+    Failed { store: StoreId, reason: String },
     #[error("cluster map: {0}")]
     Map(#[from] CoordinatorError),
 }
