@@ -110,6 +110,7 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         | Command::Store(_)
         | Command::Directory(_)
         | Command::Proxy(_)
+        | Command::Keeper(_)
         | Command::Config(_) => Ok(()),
     }
 }

@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 pub use self::cluster::{ClusterStatus, NamedOrder, StateChange, StoreEntry, VolumeEntry};
 use super::api_error;
-use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId, VolumeState};
+use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId};
 
 /// The directory at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -354,6 +354,3 @@ fn millis(duration: Duration) -> u64 {
 fn to_f64(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
-
-#[cfg(test)]
-mod tests;

@@ -40,7 +40,9 @@ impl Node {
     ) -> Result<Self, Failure> {
         match role {
             Role::All => Ok(Self::All(Box::new(AllNode::open(settings, folder).await?))),
-            Role::Store => Ok(Self::Store(StoreNode::open(settings, folder, addresses.internal).await?)),
+            Role::Store => {
+                Ok(Self::Store(StoreNode::open(settings, folder, addresses.internal).await?))
+            }
             Role::Directory => {
                 Ok(Self::Directory(Box::new(DirectoryNode::open(settings, folder).await?)))
             }
