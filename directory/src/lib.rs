@@ -36,6 +36,7 @@ mod garbage;
 mod grow;
 mod handle;
 pub mod http;
+pub mod keeper;
 mod keys;
 mod names;
 mod placement;
@@ -61,6 +62,7 @@ pub use directory::{
 };
 pub use error::DirectoryError;
 pub use handle::DirectoryHandle;
+pub use keeper::{Keeper, KeeperConfig};
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::postgres::{PostgresConfig, PostgresNames};
 pub use names::{

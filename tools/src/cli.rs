@@ -64,17 +64,16 @@ pub enum Command {
     /// Run everything in this process: store, directory and public door
     Up(UpArgs),
     /// Run a store of a cluster, or look after the stores of one
-    Store(StoreArgs),
+    Store(RoleArgs<StoreCommand>),
     /// Run a directory of a cluster
     Directory(UpArgs),
     /// Run a proxy of a cluster: the public door
     Proxy(UpArgs),
+    /// Run a keeper of a cluster, which repairs, moves and compacts volumes, or look after it
+    Keeper(RoleArgs<KeeperCommand>),
     /// Run and look at a whole cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Look after the keeper of a cluster
-    #[command(subcommand)]
-    Keeper(KeeperCommand),
     /// Move volumes from the fullest stores of a cluster to the emptiest
     Rebalance(RebalanceArgs),
     /// Show how a running server is
@@ -114,7 +113,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// Flags of `hayrick up`, `store`, `directory` and `proxy`.
+/// Flags of `hayrick up`, `store`, `directory`, `proxy` and `keeper`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
     /// Where settings come from.
@@ -125,13 +124,13 @@ pub struct UpArgs {
     pub ready_file: Option<PathBuf>,
 }
 
-/// `hayrick store`: the role, or a command about stores.
+/// `hayrick store` and `hayrick keeper`: the role, or a command about those that have it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct StoreArgs {
-    /// What to do; without it, a store is run.
+pub struct RoleArgs<C: Subcommand> {
+    /// What to do; without it, the role is run.
     #[command(subcommand)]
-    pub command: Option<StoreCommand>,
+    pub command: Option<C>,
     /// How it is run.
     #[command(flatten)]
     pub role: UpArgs,

@@ -42,7 +42,7 @@ pub fn stages(stores: u8, postgres: Option<&str>) -> Vec<Vec<Part>> {
     vec![
         parts(Role::Store, stores.into()).collect(),
         parts(Role::Directory, directories).collect(),
-        parts(Role::Proxy, 1).collect(),
+        parts(Role::Keeper, 1).chain(parts(Role::Proxy, 1)).collect(),
     ]
 }
 
@@ -56,7 +56,7 @@ impl Part {
                 Some(url) => writeln!(text, "\n[directory.postgres]\nurl = {}", quoted(url)),
                 None => Ok(()),
             },
-            Role::Proxy | Role::All => Ok(()),
+            Role::Proxy | Role::Keeper | Role::All => Ok(()),
         };
         debug_assert!(written.is_ok(), "a String takes everything");
         text
@@ -83,6 +83,7 @@ impl Ports {
         match part.role {
             Role::All | Role::Proxy => [from(0), 0, from(1)],
             Role::Directory => [0, from(2 * number + 1), from(2 * number)],
+            Role::Keeper => [0, 0, from(8)],
             Role::Store => [0, from(2 * number + 18), from(2 * number + 19)],
         }
     }
