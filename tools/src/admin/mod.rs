@@ -124,7 +124,9 @@ impl Admin {
 }
 
 /// Asks until there is an answer.
-async fn poll<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+pub async fn poll<T>(
+    mut ask: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
     let mut wait = FIRST_POLL;
     loop {
         if let Some(answer) = ask().await? {

@@ -135,3 +135,31 @@ async fn a_volume_is_closed_in_the_whole_cluster() {
     cluster.run("volume set-readonly 1 --off").worked();
     assert_eq!(cluster.status()["volumes"][0]["state"], "writable");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_volumes_are_compared() {
+    let cluster = Cluster::start().await;
+    let needle = cluster.put(0, "a", bytes(1)).await.unwrap();
+    let status = cluster.run("volume fsck --json").json();
+    let orphans = |status: &Value| -> u64 {
+        let findings = status["findings"].as_array().unwrap();
+        findings.iter().map(|found| found["orphans"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((orphans(&status), &status["running"]), (0, &json!(false)));
+    assert_eq!(status["findings"].as_array().unwrap().len(), status["volumes"]);
+
+    let volume = &cluster.status()["volumes"][usize::try_from(needle.volume.get()).unwrap() - 1];
+    let lost = volume["replicas"][0].as_str().unwrap();
+    let number: usize = lost.trim_start_matches('s').parse().unwrap();
+    let store = cluster.stores[number - 1].internal.as_ref().unwrap();
+    let (id, key, cookie) = (needle.volume, needle.key, needle.cookie);
+    cluster.http.delete(format!("{store}/{id}/{key}/{cookie}")).send().await.unwrap();
+    let found = cluster.run(&format!("volume fsck {id}"));
+    found.failed(4, &format!("volume repair {id}"));
+    assert!(
+        found.stdout.contains(&format!("{lost} lacks {needle} of photos/a")),
+        "{}",
+        found.stdout
+    );
+    cluster.run("volume fsck 999").failed(3, "999");
+}
