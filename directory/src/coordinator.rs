@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hayrick_store::{Epoch, VolumeId};
+use hayrick_store::VolumeId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -90,9 +90,6 @@ pub struct Versioned<T> {
     pub value: T,
 }
 
-/// The epoch of a new volume.
-pub(crate) const FIRST_EPOCH: Epoch = Epoch::new(1);
-
 /// Where a volume is and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,12 +104,20 @@ pub struct Volume {
     /// takes no new needles, whatever its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<StoreId>,
+    /// The store that was taken into `replicas` last, until it is known to hold what the others
+    /// took while they did not know of it. Others are not made from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<StoreId>,
 }
 
 impl Volume {
+    /// The epoch of a new volume.
+    pub const FIRST_EPOCH: u64 = 1;
+
     /// A new volume on these stores, which takes needles.
     pub fn new(replicas: Vec<StoreId>) -> Self {
-        Self { replicas, epoch: FIRST_EPOCH.get(), state: VolumeState::Writable, moving: None }
+        let state = VolumeState::Writable;
+        Self { replicas, epoch: Self::FIRST_EPOCH, state, moving: None, joining: None }
     }
 
     /// Whether the cluster lets needles be added; its stores may still refuse.

@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future;
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 use tokio::time::Instant;
 
 use self::spread::spread;
 use crate::backoff::Backoff;
 use crate::config::GrowthConfig;
-use crate::coordinator::FIRST_EPOCH;
 use crate::placement::{Placement, Room};
 use crate::reports::LastReports;
 use crate::{
@@ -25,6 +24,8 @@ use crate::{
 
 /// A volume has room while at least one part in this many of it is free.
 const ROOM_PART: u64 = 20;
+/// The epoch of a new volume.
+const FIRST_EPOCH: Epoch = Epoch::new(Volume::FIRST_EPOCH);
 /// The most volumes made in one step, so that no mistake makes them without end.
 const MAX_PER_STEP: usize = 16;
 

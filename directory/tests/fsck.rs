@@ -170,6 +170,6 @@ async fn a_needle_that_one_replica_lacks_is_named_with_its_object() {
     assert_eq!((found.missing_needles, found.orphans), (1, 0));
     let missing = found.missing.first().unwrap();
     assert_eq!((missing.needle, missing.name.as_str()), (lost, "lost"));
-    assert_eq!(missing.stores, [b.clone()]);
+    assert_eq!(missing.stores, std::slice::from_ref(b));
     assert_ne!(lost, whole);
 }

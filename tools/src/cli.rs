@@ -69,12 +69,11 @@ pub enum Command {
     Directory(UpArgs),
     /// Run a proxy of a cluster: the public door
     Proxy(UpArgs),
+    /// Run a keeper of a cluster, which repairs, moves and compacts volumes; or tell it what to do
+    Keeper(KeeperArgs),
     /// Run and look at a whole cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Look after the keeper of a cluster
-    #[command(subcommand)]
-    Keeper(KeeperCommand),
     /// Move volumes from the fullest stores of a cluster to the emptiest
     Rebalance(RebalanceArgs),
     /// Show how a running server is
@@ -114,7 +113,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// Flags of `hayrick up`, `store`, `directory` and `proxy`.
+/// Flags of `hayrick up`, `store`, `directory`, `proxy` and `keeper`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
     /// Where settings come from.
@@ -132,6 +131,18 @@ pub struct StoreArgs {
     /// What to do; without it, a store is run.
     #[command(subcommand)]
     pub command: Option<StoreCommand>,
+    /// How it is run.
+    #[command(flatten)]
+    pub role: UpArgs,
+}
+
+/// `hayrick keeper`: the role, or a command about the keeper.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct KeeperArgs {
+    /// What to do; without it, a keeper is run.
+    #[command(subcommand)]
+    pub command: Option<KeeperCommand>,
     /// How it is run.
     #[command(flatten)]
     pub role: UpArgs,

@@ -35,7 +35,7 @@ use clap::Parser as _;
 
 pub use failure::{Exit, Failure};
 
-use cli::{Cli, Command, StoreArgs, UpArgs};
+use cli::{Cli, Command, KeeperArgs, StoreArgs, UpArgs};
 use output::Output;
 use up::Role;
 
@@ -65,6 +65,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Store(StoreArgs { command: None, role }) => serve(Role::Store, role, output),
         Command::Directory(args) => serve(Role::Directory, args, output),
         Command::Proxy(args) => serve(Role::Proxy, args, output),
+        Command::Keeper(KeeperArgs { command: None, role }) => serve(Role::Keeper, role, output),
         Command::Config(command) => config_command::run(&command, output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -100,7 +101,9 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Store(StoreArgs { command: Some(command), .. }) => {
             cluster::store::run(command, output).await
         }
-        Command::Keeper(command) => cluster::keeper::run(command, output).await,
+        Command::Keeper(KeeperArgs { command: Some(command), .. }) => {
+            cluster::keeper::run(command, output).await
+        }
         Command::Rebalance(args) => cluster::rebalance::run(&args, output).await,
         Command::Disk(command) => offline::disk::run(command, output).await,
         Command::Names(command) => offline::names::run(command, output).await,
@@ -117,6 +120,7 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         | Command::Store(StoreArgs { command: None, .. })
         | Command::Directory(_)
         | Command::Proxy(_)
+        | Command::Keeper(KeeperArgs { command: None, .. })
         | Command::Config(_) => Ok(()),
     }
 }

@@ -63,6 +63,11 @@ impl Admin {
         Self { client, base: args.admin.trim_end_matches('/').to_owned() }
     }
 
+    /// Another server of the cluster, which the same token opens.
+    pub fn at(&self, address: &str) -> Self {
+        Self { client: self.client.clone(), base: format!("http://{address}") }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
