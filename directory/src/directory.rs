@@ -2,6 +2,7 @@
 
 mod admin;
 mod background;
+mod fsck;
 mod open;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ pub use self::background::Background;
 pub(crate) use self::open::{CLUSTER_MAP, NAMES, sync_folder};
 pub use self::open::{Parts, open_files, open_names, open_parts};
 use crate::config::DirectoryConfig;
+use crate::fsck::FsckJob;
 use crate::garbage::{self, Reaper};
 use crate::grow::Grower;
 use crate::keys::KeyAllocator;
@@ -58,6 +60,7 @@ struct Shared {
     grow_soon: Notify,
     /// Volumes are needed and every store is full.
     full: Arc<AtomicBool>,
+    fsck: FsckJob,
     /// Held while buckets are made or removed.
     bucket_admin: Mutex<()>,
     config: DirectoryConfig,

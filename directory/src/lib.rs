@@ -32,6 +32,7 @@ mod coordinator;
 pub mod copy;
 mod directory;
 mod error;
+pub mod fsck;
 mod garbage;
 mod grow;
 mod handle;

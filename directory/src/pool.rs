@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use hayrick_store::status::{StoreStatus, VolumeState, VolumeStatus};
-use hayrick_store::{Epoch, Meta, NeedleId, StoreError, StoreHandle, VolumeId};
+use hayrick_store::volume::{Held, KeyPage};
+use hayrick_store::{Epoch, Key, Meta, NeedleId, StoreError, StoreHandle, VolumeId};
 use parking_lot::RwLock;
 
 use crate::names::Removal;
@@ -64,6 +65,28 @@ impl Stores for StorePool {
     ) -> StoreAnswer<'_, ()> {
         let store = self.find(store);
         in_time(async move { store?.create_volume(volume, epoch).await.map_err(fault) }).boxed()
+    }
+
+    fn keys(
+        &self,
+        store: &StoreId,
+        volume: VolumeId,
+        epoch: Epoch,
+        first: Key,
+    ) -> StoreAnswer<'_, KeyPage> {
+        let store = self.find(store);
+        in_time(async move { store?.keys(volume, epoch, first).await.map_err(fault) }).boxed()
+    }
+
+    fn records(
+        &self,
+        store: &StoreId,
+        volume: VolumeId,
+        epoch: Epoch,
+        keys: Vec<Key>,
+    ) -> StoreAnswer<'_, Vec<(Key, Held)>> {
+        let store = self.find(store);
+        in_time(async move { store?.records(volume, epoch, &keys).await.map_err(fault) }).boxed()
     }
 
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport> {

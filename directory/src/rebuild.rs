@@ -390,7 +390,7 @@ impl Tally {
 }
 
 /// The name that was stored or removed; `None` where none is told that there can be.
-fn name_of(meta: &Meta) -> Option<(BucketName, ObjectName)> {
+pub(crate) fn name_of(meta: &Meta) -> Option<(BucketName, ObjectName)> {
     Some((meta.bucket.parse().ok()?, meta.name.parse().ok()?))
 }
 

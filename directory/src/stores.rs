@@ -4,7 +4,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use hayrick_store::{Epoch, NeedleId, VolumeId};
+use hayrick_store::volume::{Held, KeyPage};
+use hayrick_store::{Epoch, Key, NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::{NameError, text_conversions};
@@ -33,6 +34,24 @@ pub trait Stores: Send + Sync + 'static {
     /// Makes an empty volume. Making one that is there already is a success.
     fn create_volume(&self, store: &StoreId, volume: VolumeId, epoch: Epoch)
     -> StoreAnswer<'_, ()>;
+
+    /// A page of the keys of a replica, from `first` on.
+    fn keys(
+        &self,
+        store: &StoreId,
+        volume: VolumeId,
+        epoch: Epoch,
+        first: Key,
+    ) -> StoreAnswer<'_, KeyPage>;
+
+    /// What a replica holds under the first of `keys`, at least one of them.
+    fn records(
+        &self,
+        store: &StoreId,
+        volume: VolumeId,
+        epoch: Epoch,
+        keys: Vec<Key>,
+    ) -> StoreAnswer<'_, Vec<(Key, Held)>>;
 
     /// Asks a store how it is.
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport>;

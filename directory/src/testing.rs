@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future;
-use hayrick_store::{Epoch, NeedleId, VolumeId};
+use hayrick_store::volume::{Held, KeyPage};
+use hayrick_store::{Epoch, Key, NeedleId, VolumeId};
 use parking_lot::Mutex;
 
 use crate::{
@@ -110,6 +111,22 @@ impl Stores for FakeStores {
             store.volumes.insert(volume, report);
             Ok(())
         })
+    }
+
+    /// It is told of deletions only, and has no needles.
+    fn keys(&self, id: &StoreId, _: VolumeId, _: Epoch, _: Key) -> StoreAnswer<'_, KeyPage> {
+        let none = KeyPage { live_bytes: 0, copying: false, more: false, keys: Vec::new() };
+        self.ask(id, |_| Ok(none))
+    }
+
+    fn records(
+        &self,
+        id: &StoreId,
+        _: VolumeId,
+        _: Epoch,
+        keys: Vec<Key>,
+    ) -> StoreAnswer<'_, Vec<(Key, Held)>> {
+        self.ask(id, |_| Ok(keys.into_iter().map(|key| (key, Held::Nothing)).collect()))
     }
 
     fn status(&self, id: &StoreId) -> StoreAnswer<'_, StoreReport> {

@@ -164,8 +164,8 @@ impl StoreClient {
         &self.shared.name
     }
 
-    /// A page of a replica's keys, from `first` on.
-    pub(crate) async fn keys(
+    /// See [`StoreHandle::keys`](crate::StoreHandle::keys).
+    pub async fn keys(
         &self,
         volume: VolumeId,
         epoch: Epoch,
@@ -178,9 +178,8 @@ impl StoreClient {
         listing::decode(bytes).map_err(|error| unavailable(self.name(), &error))
     }
 
-    /// What a replica holds under the first of `keys`: as many as fit into an answer, and at
-    /// least one.
-    pub(crate) async fn records(
+    /// See [`StoreHandle::records`](crate::StoreHandle::records).
+    pub async fn records(
         &self,
         volume: VolumeId,
         epoch: Epoch,

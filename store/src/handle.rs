@@ -9,12 +9,13 @@ use futures::stream::{BoxStream, StreamExt as _};
 use crate::client::StoreClient;
 use crate::error::StoreError;
 use crate::format::meta::Meta;
+use crate::http::{listing, records};
 use crate::id::{Epoch, Key, NeedleId, VolumeId};
 use crate::jobs::JobStatus;
 use crate::status::StoreStatus;
-use crate::store::Store;
+use crate::store::{Store, blocking};
 use crate::sync::{Peer, Synced};
-use crate::volume::NewNeedle;
+use crate::volume::{Held, KeyPage, NewNeedle};
 
 /// Verified bytes of a needle.
 pub type NeedleBytes = BoxStream<'static, Result<Bytes, StoreError>>;
@@ -127,6 +128,48 @@ impl StoreHandle {
         match self {
             Self::Local(store) => store.confirm(volume, epoch, through_ns).await,
             Self::Remote(store) => store.confirm(volume, epoch, through_ns).await,
+        }
+    }
+
+    /// A page of a replica's keys, from `first` on.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleEpoch`] if the replica was told a newer epoch.
+    pub async fn keys(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        first: Key,
+    ) -> Result<KeyPage, StoreError> {
+        match self {
+            Self::Local(store) => {
+                let volume = store.volume(volume)?;
+                blocking(move || volume.keys(first, listing::MAX_KEYS)).await
+            }
+            Self::Remote(store) => store.keys(volume, epoch, first).await,
+        }
+    }
+
+    /// What a replica holds under the first of `keys`: as many as fit into an answer, and at
+    /// least one.
+    ///
+    /// # Errors
+    /// [`StoreError::StaleEpoch`] if the replica was told a newer epoch.
+    pub async fn records(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, Held)>, StoreError> {
+        match self {
+            Self::Local(store) => {
+                let volume = store.volume(volume)?;
+                let (count, _) = volume.fitting(keys, records::ANSWER_BYTES.into());
+                let keys: Vec<Key> = keys.iter().copied().take(count).collect();
+                let held = move |key| Ok((key, volume.held(key)?));
+                blocking(move || keys.into_iter().map(held).collect()).await?
+            }
+            Self::Remote(store) => store.records(volume, epoch, keys).await,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod balance;
 pub mod dev;
+pub mod fsck;
 pub mod keeper;
 mod order;
 pub mod rebalance;

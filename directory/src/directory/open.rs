@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::sync::{Mutex, Notify};
 
 use super::{Directory, Shared};
+use crate::fsck::FsckJob;
 use crate::grow::Grower;
 use crate::keys::KeyAllocator;
 use crate::placement::Placement;
@@ -68,6 +69,7 @@ impl Directory {
             grower: Mutex::new(grower),
             grow_soon: Notify::new(),
             full,
+            fsck: FsckJob::default(),
             bucket_admin: Mutex::new(()),
             config,
         };

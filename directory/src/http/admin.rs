@@ -12,6 +12,9 @@
 //! | `POST /directory/buckets/{name}/keys` | 201 with the [`AccessKey`], its secret for the only time |
 //! | `DELETE /directory/keys/{id}` | 204: the key opens nothing from now on |
 //! | `GET /directory/cluster` | [`ClusterStatus`]: stores, volumes, orders, the keeper |
+//! | `POST /directory/fsck` | 202 with the [`FsckStatus`](crate::fsck::FsckStatus) of the comparison begun by an [`FsckRequest`](crate::fsck::FsckRequest) |
+//! | `GET /directory/fsck` | the same as it is now |
+//! | `DELETE /directory/fsck` | 204: it is stopped |
 //! | `GET /directory/stores` | [`LastReport`]s: what each store said of itself |
 //! | `DELETE /directory/stores/{id}` | 204: the store was gone and empty, and is struck from the map |
 //! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`](crate::Order) |
@@ -20,6 +23,7 @@
 //! | `POST /directory/volumes` | 201 with the [`NewVolume`] made from a [`VolumeRequest`] |
 
 mod cluster;
+mod fsck;
 
 use axum::extract::{Path, State};
 use axum::http::header::CACHE_CONTROL;
@@ -132,6 +136,7 @@ pub fn router(directory: Directory) -> Router {
         .route("/directory/volumes", post(create_volume))
         .route("/directory/volumes/{id}/state", put(cluster::set_state))
         .route("/directory/cluster", get(cluster::show))
+        .route("/directory/fsck", get(fsck::show).post(fsck::start).delete(fsck::stop))
         .route("/directory/stores", get(list_stores))
         .route("/directory/stores/{id}", delete(cluster::remove_store))
         .route("/directory/orders", post(cluster::put_order))

@@ -63,6 +63,11 @@ impl Admin {
         Self { client, base: args.admin.trim_end_matches('/').to_owned() }
     }
 
+    /// Another server of the cluster, which the same token opens.
+    pub fn at(&self, address: &str) -> Self {
+        Self { client: self.client.clone(), base: format!("http://{address}") }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -124,7 +129,9 @@ impl Admin {
 }
 
 /// Asks until there is an answer.
-async fn poll<T>(mut ask: impl AsyncFnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+pub async fn poll<T>(
+    mut ask: impl AsyncFnMut() -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
     let mut wait = FIRST_POLL;
     loop {
         if let Some(answer) = ask().await? {

@@ -11,7 +11,7 @@ use hayrick_store::volume::files;
 use serde_json::json;
 
 use super::{Admin, AdminArgs, job};
-use crate::cluster::volume as cluster;
+use crate::cluster::{fsck, volume as cluster};
 use crate::failure::{Exit, Failure};
 use crate::offline;
 use crate::offline::archive::export::{self, ExportArgs};
@@ -52,6 +52,9 @@ pub enum VolumeCommand {
     Copy(cluster::CopyArgs),
     /// In a cluster, have every replica read whole and repaired from the others
     Repair(cluster::RepairArgs),
+    /// In a cluster, compare volumes with the names
+    #[command(after_help = fsck::HELP)]
+    Fsck(fsck::FsckArgs),
     /// List jobs, running and done
     Jobs(AdminArgs),
     /// Stop a job
@@ -162,6 +165,7 @@ pub async fn run(command: VolumeCommand, output: Output) -> Result<(), Failure> 
         VolumeCommand::Move(args) => cluster::relocate(&args, output).await,
         VolumeCommand::Copy(args) => cluster::copy(&args, output).await,
         VolumeCommand::Repair(args) => cluster::repair(&args, output).await,
+        VolumeCommand::Fsck(args) => fsck::run(&args, output).await,
         VolumeCommand::Jobs(args) => jobs(&args, output).await,
         VolumeCommand::Cancel(CancelArgs { job, admin }) => {
             Admin::new(&admin).delete(&job::path(job)).await?;

@@ -2,12 +2,15 @@
 
 use clap::{Args, Subcommand};
 use hayrick_directory::http::admin::{ClusterStatus, NamedOrder};
-use hayrick_directory::{Order, OrderId};
+use hayrick_directory::keeper::KeeperStatus;
+use hayrick_directory::{KeeperInfo, Order, OrderId};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::admin::{Admin, AdminArgs};
 use crate::failure::Failure;
-use crate::output::{Output, facts, one_line};
+use crate::output::{Column, Output, facts, one_line, table};
+use crate::units::percent;
 
 /// What to do. All of it is asked of a directory.
 #[derive(Debug, Subcommand)]
@@ -61,21 +64,77 @@ async fn cancel(admin: &Admin, order: &OrderId) -> Result<(), Failure> {
     })
 }
 
+/// What the leading keeper says of itself; `None` if none leads, or it is not reached.
+pub async fn ask(admin: &Admin, map: &ClusterStatus) -> Option<KeeperStatus> {
+    let address = map.keeper.as_ref()?.address.as_deref()?;
+    admin.at(address).get("/keeper/status").await.ok()
+}
+
+/// Whether it was told to begin nothing.
+pub fn is_paused(map: &ClusterStatus) -> bool {
+    map.orders.iter().any(|order| order.order == Order::Pause)
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    keeper: &'a Option<KeeperInfo>,
+    paused: bool,
+    orders: &'a [NamedOrder],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<KeeperStatus>,
+}
+
 async fn status(admin: &Admin, output: Output) -> Result<(), Failure> {
     let map: ClusterStatus = admin.get("/directory/cluster").await?;
-    let paused = map.orders.iter().any(|order| order.order == Order::Pause);
-    let told = json!({"keeper": map.keeper, "paused": paused, "orders": map.orders});
-    output.answer(&told, |_| {
-        let leader = map.keeper.as_ref();
+    let status = ask(admin, &map).await;
+    let paused = is_paused(&map);
+    let answer = Answer { keeper: &map.keeper, paused, orders: &map.orders, status };
+    output.answer(&answer, Answer::for_people)
+}
+
+impl Answer<'_> {
+    fn for_people(&self) -> String {
+        let leader = self.keeper.as_ref();
         let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), one_line);
-        let mut orders: Vec<&str> = map.orders.iter().map(|order| order.id.as_str()).collect();
+        let mut orders: Vec<&str> = self.orders.iter().map(|order| order.id.as_str()).collect();
         orders.retain(|order| *order != Order::Pause.id().as_str());
-        facts([
+        let paused = if self.paused { "yes: hayrick keeper resume" } else { "no" };
+        let facts = facts([
             ("keeper", text(leader.map(|keeper| keeper.name.as_str()))),
             ("term", leader.map_or_else(|| "-".to_owned(), |keeper| keeper.term.to_string())),
             ("address", text(leader.and_then(|keeper| keeper.address.as_deref()))),
-            ("paused", if paused { "yes: hayrick keeper resume" } else { "no" }.to_owned()),
+            ("paused", paused.to_owned()),
             ("orders", if orders.is_empty() { "none".to_owned() } else { orders.join(", ") }),
-        ])
-    })
+        ]);
+        let jobs = match (&self.status, leader) {
+            (Some(status), _) => jobs(status),
+            (None, Some(_)) => "\n\nIt is not reached, so what it does is not known.".to_owned(),
+            (None, None) => String::new(),
+        };
+        facts + &jobs
+    }
+}
+
+/// What a keeper is at, below what else is told; empty if that is nothing.
+pub fn jobs(status: &KeeperStatus) -> String {
+    let mut parts = Vec::new();
+    if !status.running.is_empty() {
+        parts.push(table(
+            &status.running,
+            &[
+                Column::number("VOLUME", |job| job.volume.to_string()),
+                Column::text("WORK", |job| one_line(&job.work)),
+                Column::text("STEP", |job| one_line(&job.step)),
+                Column::number("DONE", |job| percent(job.done_bytes, job.total_bytes)),
+            ],
+        ));
+    }
+    if !status.waiting.is_empty() {
+        parts.push(format!("{} jobs wait for these to end", status.waiting.len()));
+    }
+    let stuck = status.stuck.iter();
+    parts
+        .extend(stuck.map(|stuck| format!("volume {}: {}", stuck.volume, one_line(&stuck.reason))));
+    parts.insert(0, String::new());
+    parts.join("\n\n")
 }

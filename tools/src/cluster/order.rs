@@ -1,17 +1,20 @@
 //! Orders to the keeper: planned, given, and watched until they are carried out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
 use hayrick_directory::http::admin::NamedOrder;
 use hayrick_directory::{Order, OrderId};
+use hayrick_store::VolumeId;
 use serde::Serialize;
 use tokio::time::sleep;
 
+use super::keeper;
 use super::view::View;
 use crate::admin::{Admin, AdminArgs};
 use crate::failure::Failure;
-use crate::output::{Column, Output, table};
+use crate::output::{Column, Output, one_line, table};
 use crate::progress::Progress;
 use crate::units::size;
 
@@ -67,6 +70,14 @@ impl Step {
         }
     }
 
+    /// Whether it is about a volume.
+    fn concerns(&self, view: &View, volume: VolumeId) -> bool {
+        match &self.order.order {
+            Order::Drain { store } => view.volumes_on(store).any(|own| own.volume == volume),
+            order => order.volume() == Some(volume),
+        }
+    }
+
     /// Bytes that are still to be copied.
     fn left(&self, view: &View) -> u64 {
         match &self.order.order {
@@ -111,7 +122,7 @@ pub async fn carry_out(
             .hint("start one: hayrick keeper; what was ordered stands meanwhile"));
     }
     tokio::select! {
-        done = watch(admin, &steps) => done?,
+        done = watch(admin, &steps, output) => done?,
         _ = tokio::signal::ctrl_c() => {
             return Err(Failure::interrupted().hint(take_back(&steps)));
         }
@@ -144,15 +155,24 @@ fn take_back(steps: &[Step]) -> String {
     }
 }
 
-async fn watch(admin: &Admin, steps: &[Step]) -> Result<(), Failure> {
+async fn watch(admin: &Admin, steps: &[Step], output: Output) -> Result<(), Failure> {
     let progress = Progress::new("the keeper".to_owned());
     let total: u64 = steps.iter().map(|step| step.bytes).sum();
+    let mut troubles = BTreeSet::new();
     loop {
         let view = View::ask(admin).await?;
         let left: u64 = steps.iter().map(|step| step.left(&view)).sum();
         progress.set(total.saturating_sub(left), total);
         if steps.iter().all(|step| step.is_done(&view)) {
             return Ok(());
+        }
+        let status = keeper::ask(admin, &view.map).await;
+        for stuck in status.into_iter().flat_map(|status| status.stuck) {
+            let told = steps.iter().any(|step| step.concerns(&view, stuck.volume));
+            let trouble = format!("volume {}: {}", stuck.volume, one_line(&stuck.reason));
+            if told && troubles.insert(trouble.clone()) {
+                output.note(trouble);
+            }
         }
         sleep(LOOK_EVERY).await;
     }

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use hayrick_directory::http::admin::{ClusterStatus, DirectoryStatus, StoreEntry, VolumeEntry};
+use hayrick_directory::keeper::KeeperStatus;
 use hayrick_directory::{LastReport, StoreId, VolumeState};
 use serde::Serialize;
 
+use super::keeper;
 use super::view::View;
 use crate::admin::{Admin, AdminArgs};
 use crate::failure::Failure;
@@ -28,11 +30,13 @@ pub struct StatusArgs {
 }
 
 #[derive(Serialize)]
-struct Status<'a> {
+struct Screen<'a> {
     #[serde(flatten)]
     map: &'a ClusterStatus,
     reports: Vec<&'a LastReport>,
     under_replicated: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeper_status: Option<KeeperStatus>,
     buckets: usize,
     garbage_needles: u64,
 }
@@ -42,10 +46,11 @@ pub async fn run(args: &StatusArgs, output: Output) -> Result<(), Failure> {
     let admin = Admin::new(&args.admin);
     let view = View::ask(&admin).await?;
     let directory: DirectoryStatus = admin.get("/directory/status").await?;
-    let status = Status {
+    let status = Screen {
         map: &view.map,
         reports: view.reports.values().collect(),
         under_replicated: under_replicated(&view).count(),
+        keeper_status: keeper::ask(&admin, &view.map).await,
         buckets: directory.buckets,
         garbage_needles: directory.garbage_needles,
     };
@@ -57,21 +62,24 @@ fn under_replicated(view: &View) -> impl Iterator<Item = &VolumeEntry> {
     view.map.volumes.iter().filter(|volume| view.absent_replicas(volume) > 0)
 }
 
-fn for_people(status: &Status<'_>, view: &View, all: bool) -> String {
+fn for_people(status: &Screen<'_>, view: &View, all: bool) -> String {
     let mut text = summary(status, view);
     text += "\n\n";
     text += &store_table(view);
     let told = volumes(&mut text, view, all);
     debug_assert!(told.is_ok(), "a String takes everything");
-    text
+    text + &status.keeper_status.as_ref().map(keeper::jobs).unwrap_or_default()
 }
 
-fn summary(status: &Status<'_>, view: &View) -> String {
+fn summary(status: &Screen<'_>, view: &View) -> String {
     let map = status.map;
     let there = map.stores.iter().filter(|store| store.alive).count();
     let keeper = map.keeper.as_ref().map_or_else(
         || "none leads: lost copies are not made again".to_owned(),
-        |keeper| format!("{} leads, term {}", one_line(&keeper.name), keeper.term),
+        |info| {
+            let paused = if keeper::is_paused(map) { ", paused" } else { "" };
+            format!("{} leads, term {}{paused}", one_line(&info.name), info.term)
+        },
     );
     let orders: Vec<&str> = map.orders.iter().map(|order| order.id.as_str()).collect();
     let orders = if orders.is_empty() { "none".to_owned() } else { orders.join(", ") };

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use hayrick_store::http::EPOCH_HEADER;
 use serde_json::Value;
 
 use super::*;
@@ -134,4 +135,61 @@ async fn a_volume_is_closed_in_the_whole_cluster() {
     assert_eq!(cluster.status()["volumes"][0]["state"], "read-only");
     cluster.run("volume set-readonly 1 --off").worked();
     assert_eq!(cluster.status()["volumes"][0]["state"], "writable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_volumes_are_compared() {
+    let cluster = Cluster::start().await;
+    let needle = cluster.put(0, "a", bytes(1)).await.unwrap();
+    let status = cluster.run("volume fsck --json").json();
+    let orphans = |status: &Value| -> u64 {
+        let findings = status["findings"].as_array().unwrap();
+        findings.iter().map(|found| found["orphans"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((orphans(&status), &status["running"]), (0, &json!(false)));
+    assert_eq!(status["findings"].as_array().unwrap().len(), status["volumes"]);
+
+    let volume = &cluster.status()["volumes"][usize::try_from(needle.volume.get()).unwrap() - 1];
+    let lost = volume["replicas"][0].as_str().unwrap();
+    let number: usize = lost.trim_start_matches('s').parse().unwrap();
+    let store = cluster.stores[number - 1].internal.as_ref().unwrap();
+    let (id, key, cookie) = (needle.volume, needle.key, needle.cookie);
+    let delete = cluster.http.delete(format!("{store}/{id}/{key}/{cookie}"));
+    delete.header(EPOCH_HEADER, "1".parse().unwrap()).send().await.unwrap();
+    let found = cluster.run(&format!("volume fsck {id}"));
+    found.failed(4, &format!("volume repair {id}"));
+    assert!(
+        found.stdout.contains(&format!("{lost} lacks {needle} of photos/a")),
+        "{}",
+        found.stdout
+    );
+    cluster.run("volume fsck 999").failed(3, "999");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_moves_while_one_waits() {
+    let cluster = Cluster::start().await;
+    for number in 0..10 {
+        cluster.put(0, &format!("n{number}"), bytes(number)).await.unwrap();
+    }
+    let connect = cluster.zookeeper.address();
+    let config = format!(
+        "[cluster]\nzookeeper.connect = \"{connect}\"\n\
+         [keeper]\ninterval = \"100ms\"\nmin_free = \"1MiB\"\n"
+    );
+    let _keeper = Process::start("keeper", &cluster.folder.path().join("k1"), &config);
+    eventually(async || cluster.status()["keeper_status"]["leads"] == true).await;
+    let (volume, from, to) = cluster.volume();
+    let moved = cluster.run(&format!("volume move {volume} {from} {to} --yes --json")).json();
+    assert_eq!(moved["done"], true);
+    let volumes = cluster.status()["volumes"].as_array().unwrap().clone();
+    let entry = volumes.iter().find(|entry| entry["volume"] == volume).unwrap();
+    let replicas = entry["replicas"].as_array().unwrap();
+    assert!(replicas.contains(&json!(to)) && !replicas.contains(&json!(from)), "{entry}");
+    for number in 0..10 {
+        let name = format!("n{number}");
+        eventually(async || cluster.get(0, &name).await.is_ok_and(|b| b == bytes(number))).await;
+    }
+    let screen = cluster.run("keeper status").stdout;
+    assert!(screen.contains("term") && screen.contains("orders   none"), "{screen}");
 }

@@ -41,8 +41,8 @@ pub fn stages(stores: u8, postgres: Option<&str>) -> Vec<Vec<Part>> {
     };
     vec![
         parts(Role::Store, stores.into()).collect(),
-        parts(Role::Directory, directories).collect(),
-        parts(Role::Keeper, 1).chain(parts(Role::Proxy, 1)).collect(),
+        parts(Role::Directory, directories).chain(parts(Role::Keeper, 1)).collect(),
+        parts(Role::Proxy, 1).collect(),
     ]
 }
 
@@ -56,7 +56,9 @@ impl Part {
                 Some(url) => writeln!(text, "\n[directory.postgres]\nurl = {}", quoted(url)),
                 None => Ok(()),
             },
-            Role::Proxy | Role::Keeper | Role::All => Ok(()),
+            // So that one sees it happen.
+            Role::Keeper => writeln!(text, "\n[keeper]\ngrace = \"30s\""),
+            Role::Proxy | Role::All => Ok(()),
         };
         debug_assert!(written.is_ok(), "a String takes everything");
         text
@@ -83,7 +85,7 @@ impl Ports {
         match part.role {
             Role::All | Role::Proxy => [from(0), 0, from(1)],
             Role::Directory => [0, from(2 * number + 1), from(2 * number)],
-            Role::Keeper => [0, 0, from(8)],
+            Role::Keeper => [0, 0, from(number + 5)],
             Role::Store => [0, from(2 * number + 18), from(2 * number + 19)],
         }
     }

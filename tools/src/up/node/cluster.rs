@@ -279,7 +279,8 @@ fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool
 
 /// How other servers of the cluster are asked: one token opens all internal listeners.
 fn peers(settings: &Settings) -> Client {
-    Client::new(peer_options(settings))
+    let timeout = Some(PEER_ANSWER_TIMEOUT);
+    Client::new(ClientOptions { timeout, ..peer_options(settings) })
 }
 
 /// How a store works that is one of several.
@@ -300,11 +301,8 @@ async fn leave_to_keeper(store: Arc<Store>, mut maps: watch::Receiver<Arc<Cluste
     }
 }
 
+/// How stores ask each other: with more patience, as replicas are read at a measured pace.
 fn peer_options(settings: &Settings) -> ClientOptions {
-    ClientOptions {
-        token: settings.internal.token.clone(),
-        connect_timeout: PEER_CONNECT_TIMEOUT,
-        timeout: Some(PEER_ANSWER_TIMEOUT),
-        ..ClientOptions::default()
-    }
+    let token = settings.internal.token.clone();
+    ClientOptions { token, connect_timeout: PEER_CONNECT_TIMEOUT, ..ClientOptions::default() }
 }
