@@ -28,6 +28,7 @@ pub mod index;
 pub mod jobs;
 mod load;
 mod maintenance;
+mod memory;
 pub mod pace;
 pub mod scrub;
 pub mod status;

@@ -21,6 +21,7 @@ use crate::id::{Epoch, NeedleId, VolumeId};
 use crate::jobs::Jobs;
 use crate::load::{Slot, load_volumes};
 use crate::maintenance::Maintenance;
+use crate::memory::PeerMemory;
 use crate::scrub::Scrub;
 use crate::volume::{NewNeedle, Order, Volume};
 
@@ -47,6 +48,8 @@ pub struct Store {
     left_to_keeper: AtomicBool,
     /// How other stores are asked.
     peers: Client,
+    /// For what comes from them and goes to them.
+    memory: PeerMemory,
     /// Repairs that may run at one time.
     repairs: Semaphore,
 }
@@ -72,6 +75,7 @@ impl Store {
     ) -> Result<Arc<Self>, DataDirError> {
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
         let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
+        let memory = PeerMemory::new(options.upload_memory_bytes);
         let peers = Client::new(options.peers.clone());
         let store = Arc::new(Self {
             cluster,
@@ -81,6 +85,7 @@ impl Store {
             changing: Mutex::new(()),
             left_to_keeper: AtomicBool::new(false),
             peers,
+            memory,
             repairs: Semaphore::new(MAX_REPAIRS),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
@@ -205,6 +210,10 @@ impl Store {
 
     pub(crate) fn peers(&self) -> &Client {
         &self.peers
+    }
+
+    pub(crate) fn memory(&self) -> &PeerMemory {
+        &self.memory
     }
 
     pub(crate) fn repairs(&self) -> &Semaphore {
