@@ -99,17 +99,15 @@ impl Observer {
         (status, _): &Answer,
     ) -> StoreView {
         let judge = self.judges.get(id);
-        match status {
-            Ok(status) => StoreView {
-                is_well: judge.is_some_and(|judge| judge.health() == Health::Well),
-                is_draining: map.is_draining(id),
-                ..StoreView::answering(known.rack.clone(), status)
-            },
-            Err(_) => {
-                let away_since = judge.and_then(Judge::away_since);
-                let is_lost = lasts(away_since, self.config.grace.duration());
-                StoreView::silent(known.rack.clone(), is_lost)
-            }
+        let Ok(status) = status else {
+            let away_since = judge.and_then(Judge::away_since);
+            let is_lost = lasts(away_since, self.config.grace.duration());
+            return StoreView::silent(known.rack.clone(), is_lost);
+        };
+        StoreView {
+            is_well: judge.is_some_and(|judge| judge.health() == Health::Well),
+            is_draining: map.is_draining(id),
+            ..StoreView::answering(known.rack.clone(), status)
         }
     }
 
