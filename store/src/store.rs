@@ -6,6 +6,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hayrick_service::client::Client;
 use parking_lot::{Mutex, RwLock};
@@ -42,6 +43,8 @@ pub struct Store {
     jobs: Jobs,
     maintenance: Maintenance,
     scrub: Scrub,
+    /// Whether somebody else says when volumes are compacted.
+    left_to_keeper: AtomicBool,
     /// How other stores are asked.
     peers: Client,
     /// Repairs that may run at one time.
@@ -76,6 +79,7 @@ impl Store {
             disks,
             volumes: RwLock::new(volumes),
             changing: Mutex::new(()),
+            left_to_keeper: AtomicBool::new(false),
             peers,
             repairs: Semaphore::new(MAX_REPAIRS),
             jobs: Jobs::default(),
@@ -187,6 +191,16 @@ impl Store {
     /// What the store works by.
     pub fn options(&self) -> &StoreOptions {
         &self.options
+    }
+
+    /// Leaves it to the cluster's keeper when volumes are compacted, or, where there is none,
+    /// does so by itself again.
+    pub fn leave_to_keeper(&self, there_is_one: bool) {
+        self.left_to_keeper.store(there_is_one, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_left_to_keeper(&self) -> bool {
+        self.left_to_keeper.load(Ordering::Relaxed)
     }
 
     pub(crate) fn peers(&self) -> &Client {
