@@ -5,6 +5,7 @@
 
 mod book;
 mod observe;
+mod probe;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
