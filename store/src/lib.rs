@@ -30,6 +30,7 @@ mod load;
 mod maintenance;
 mod memory;
 pub mod pace;
+mod probe;
 pub mod scrub;
 pub mod status;
 pub mod storage;
