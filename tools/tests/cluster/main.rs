@@ -10,6 +10,7 @@
 )]
 
 mod chaos;
+mod degraded;
 mod process;
 
 use std::time::Duration;
