@@ -7,7 +7,9 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hayrick_service::client::Client;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::StoreOptions;
@@ -26,6 +28,9 @@ pub use self::needle::NeedleReader;
 /// Uploads above this size are checksummed off the async threads.
 const INLINE_CHECKSUM_BYTES: usize = 256 << 10;
 
+/// How many repairs of single needles may run at one time.
+const MAX_REPAIRS: usize = 8;
+
 /// An open store. Volume code is synchronous; this is the bridge that async tasks cross.
 pub struct Store {
     cluster: Uuid,
@@ -37,6 +42,10 @@ pub struct Store {
     jobs: Jobs,
     maintenance: Maintenance,
     scrub: Scrub,
+    /// How other stores are asked.
+    peers: Client,
+    /// Repairs that may run at one time.
+    repairs: Semaphore,
 }
 
 impl Store {
@@ -60,12 +69,15 @@ impl Store {
     ) -> Result<Arc<Self>, DataDirError> {
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
         let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
+        let peers = Client::new(options.peers.clone());
         let store = Arc::new(Self {
             cluster,
             options,
             disks,
             volumes: RwLock::new(volumes),
             changing: Mutex::new(()),
+            peers,
+            repairs: Semaphore::new(MAX_REPAIRS),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
             scrub,
@@ -177,6 +189,14 @@ impl Store {
         &self.options
     }
 
+    pub(crate) fn peers(&self) -> &Client {
+        &self.peers
+    }
+
+    pub(crate) fn repairs(&self) -> &Semaphore {
+        &self.repairs
+    }
+
     /// Long tasks, running and done.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs
@@ -184,6 +204,7 @@ impl Store {
 
     /// Finishes what is queued, saves every index and lets go of the data directories.
     pub async fn close(self: Arc<Self>) {
+        self.jobs.end_syncs().await;
         // A task that is cut short here is finished by the next start's recovery.
         let _ = blocking(move || {
             // Jobs first: the maintenance may be waiting for one to let go of a volume.
@@ -203,7 +224,7 @@ impl Store {
 
 /// Sees to it that a replica knows the epoch of an order before it is carried out. The
 /// volume's writer has the last word: what comes after a newer order is refused there.
-async fn obey(volume: &Arc<Volume>, epoch: Epoch) -> Result<(), StoreError> {
+pub(crate) async fn obey(volume: &Arc<Volume>, epoch: Epoch) -> Result<(), StoreError> {
     if volume.fence().check(epoch)? == Order::Current {
         return Ok(());
     }
@@ -221,6 +242,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     })
 }
 
-fn stopping() -> StoreError {
+pub(crate) fn stopping() -> StoreError {
     StoreError::Unavailable { store: "this one".to_owned(), reason: "it is stopping".to_owned() }
 }

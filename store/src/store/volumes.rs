@@ -5,11 +5,9 @@ use std::sync::Arc;
 use super::{Store, blocking, obey};
 use crate::disk::DataDir;
 use crate::error::StoreError;
-use crate::id::{Epoch, Key, VolumeId};
-use crate::jobs::{JobKind, JobStatus, StartError};
+use crate::id::{Epoch, VolumeId};
 use crate::load::Slot;
 use crate::storage::{Disk, Space};
-use crate::sync::{Peer, Synced};
 use crate::volume::{Fence, NewReplica, Volume, remove_broken};
 
 /// A volume that is on a disk of this store.
@@ -138,43 +136,4 @@ impl Store {
     pub(super) fn has_room(&self, space: Space) -> bool {
         !space.is_read_only && space.free_bytes > self.options.volume.min_free_bytes
     }
-
-    /// See [`StoreHandle::start_sync`](crate::StoreHandle::start_sync).
-    #[expect(clippy::unused_async, reason = "not there yet")]
-    pub async fn start_sync(
-        self: &Arc<Self>,
-        id: VolumeId,
-        epoch: Epoch,
-        sources: Vec<Peer>,
-        check: bool,
-    ) -> Result<JobStatus, StoreError> {
-        let _ = (id, epoch, sources, check);
-        Err(not_yet())
-    }
-
-    /// See [`StoreHandle::repair_keys`](crate::StoreHandle::repair_keys).
-    #[expect(clippy::unused_async, reason = "not there yet")]
-    pub async fn repair_keys(
-        self: &Arc<Self>,
-        id: VolumeId,
-        epoch: Epoch,
-        keys: Vec<Key>,
-        sources: Vec<Peer>,
-    ) -> Result<Synced, StoreError> {
-        let _ = (id, epoch, keys, sources);
-        Err(not_yet())
-    }
-
-    /// See [`StoreHandle::start_compaction`](crate::StoreHandle::start_compaction).
-    pub fn start_compaction(self: &Arc<Self>, id: VolumeId) -> Result<JobStatus, StoreError> {
-        self.volume(id)?;
-        self.jobs().start(self, JobKind::Compact, id).map_err(|error| match error {
-            StartError::Running { .. } => StoreError::Busy { what: "the volume's job" },
-            StartError::TooMany => StoreError::Busy { what: "a job to end" },
-        })
-    }
-}
-
-fn not_yet() -> StoreError {
-    StoreError::Malformed("not there yet".to_owned())
 }

@@ -125,6 +125,15 @@ impl Shared {
         }
     }
 
+    /// Whether needles of other replicas are taken.
+    pub fn check_copies(&self) -> Result<(), StoreError> {
+        match &*self.condition.lock() {
+            Condition::Writable | Condition::ReadOnly => Ok(()),
+            Condition::DiskFull => Err(StoreError::DiskFull(self.id)),
+            Condition::Failed(reason) => Err(self.failed(reason)),
+        }
+    }
+
     /// Whether tombstones are taken.
     pub fn check_deletes(&self) -> Result<(), StoreError> {
         match &*self.condition.lock() {
@@ -143,6 +152,12 @@ impl Shared {
 }
 
 impl Live {
+    /// Whether the index file has an exact digest, if there is one.
+    pub fn is_digest_saved(&self) -> bool {
+        let is_saved_exact = self.index.sealed_head().is_none_or(|head| head.digest_exact);
+        is_saved_exact || !self.totals.digest_exact
+    }
+
     /// The head of an index file that covers everything published.
     pub fn index_head(&self) -> IndexHead {
         IndexHead {

@@ -24,6 +24,7 @@ pub mod scanner;
 mod scrub;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod verify;
 mod writer;
 
@@ -44,10 +45,11 @@ pub use open::{Created, OpenError, OpenReport};
 pub use options::{Durability, VolumeOptions};
 pub use progress::Progress;
 pub use reader::{StoredNeedle, WHOLE_READ_BYTES};
-pub use record::NewNeedle;
+pub use record::{NewNeedle, Prepared};
 pub use replica::NewReplica;
 pub(crate) use replica::{clear_removed, remove_broken};
 pub use scrub::{Finding, Pass, ScrubState, ScrubStep, ScrubTurn};
+pub use transfer::{Comparison, CopiedIn, Held, KeyPage};
 pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
 
 use crate::error::StoreError;
@@ -57,7 +59,6 @@ use crate::id::{Cookie, Epoch, Key, VolumeId};
 use crate::index;
 use digest::{Totals, content};
 use live::Shared;
-use record::Prepared;
 use writer::{Command, Writer};
 
 /// An open volume.
@@ -206,7 +207,7 @@ impl Volume {
             condition,
             epoch: self.epoch(),
             no_epoch: self.shared.fence.lost().map(|error| error.to_string()),
-            copying: self.shared.copying.load(Ordering::Acquire),
+            copying: self.is_copying(),
             totals,
             file_bytes,
             garbage_bytes: file_bytes.saturating_sub(used),
@@ -227,7 +228,13 @@ impl Volume {
     pub fn compact(&self, progress: &Progress) -> Result<Compacted, StoreError> {
         let _one_at_a_time = self.shared.upkeep.lock();
         let copy = compaction::copy(&self.shared, progress)?;
-        self.exclusive(move |writer| copy.finish(writer))?
+        let done = self.exclusive(move |writer| copy.finish(writer))??;
+        if !self.shared.live.read().is_digest_saved()
+            && let Err(error) = self.save_index(false)
+        {
+            tracing::warn!(volume = %self.id(), %error, "index not saved; trying again later");
+        }
+        Ok(done)
     }
 
     /// Reads every byte of the volume as it is now and tells what is damaged. Everything else
@@ -290,7 +297,9 @@ impl Volume {
             let live = self.shared.live.read();
             (live.index_head(), live.index.snapshot(), live.superblock.clone())
         };
-        let is_saved = recent.is_empty() && sealed.covered_end() == head.covered_end;
+        let is_saved = recent.is_empty()
+            && sealed.covered_end() == head.covered_end
+            && self.shared.live.read().is_digest_saved();
         if is_saved && !even_if_saved {
             return Ok(());
         }
@@ -369,6 +378,20 @@ impl Volume {
         self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
         self.commands.send(command).map_err(|_| Self::stopped())?;
         receiver.blocking_recv().map_err(|_| Self::stopped())
+    }
+
+    /// Like [`Volume::send`], and waits for a place in the queue.
+    fn send_waiting<T>(
+        &self,
+        command: impl FnOnce(group::Reply<T>) -> Command,
+    ) -> Result<Answer<T>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
+        self.commands.send(command(reply)).map_err(|_| {
+            self.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
+            Self::stopped()
+        })?;
+        Ok(answer)
     }
 
     fn send<T>(

@@ -10,6 +10,7 @@ use super::writer::{Command, Writer};
 use super::{Volume, files};
 use crate::error::StoreError;
 use crate::id::{Epoch, VolumeId};
+use crate::pace::DiskPace;
 use crate::storage::Disk;
 
 /// How a new replica begins.
@@ -46,6 +47,16 @@ impl Volume {
         self.shared.fence.epoch().unwrap_or_default()
     }
 
+    /// How fast background work on its disk may go.
+    pub(crate) fn pace(&self) -> &Arc<DiskPace> {
+        &self.shared.options.pace
+    }
+
+    /// Whether it is still being filled from other replicas.
+    pub fn is_copying(&self) -> bool {
+        self.shared.copying.load(Ordering::Acquire)
+    }
+
     /// Which orders are obeyed.
     pub(crate) fn fence(&self) -> &Fence {
         &self.shared.fence
@@ -62,10 +73,11 @@ impl Volume {
         self.shared.confirmed_ns.fetch_max(through_ns, Ordering::AcqRel);
     }
 
-    /// Notes, durably, that everything from other replicas is here.
-    pub fn finish_copy(&self) -> Result<(), StoreError> {
+    /// Notes, durably and by an order of `epoch`, that everything from other replicas is here.
+    pub fn finish_copy(&self, epoch: Epoch) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         self.exclusive(move |writer| {
+            shared.obey(Some(epoch))?;
             // What was fetched must not be lost when the mark is not there to have it fetched again.
             writer.sync_published()?;
             files::remove_if_there(&*shared.disk, &files::copying(shared.id))

@@ -7,4 +7,5 @@ mod replicas;
 mod rig;
 mod scrub;
 mod server;
+mod sync;
 mod volumes;

@@ -157,7 +157,8 @@ fn a_replica_that_is_being_filled_takes_no_needles_and_says_nothing_is_missing()
     volume.set_read_only(true).unwrap();
     volume.set_read_only(false).unwrap();
     assert!(copying(put_under(&volume, E1, 1)), "no operator's word fills it");
-    volume.finish_copy().unwrap();
+    assert!(is_stale(&volume.finish_copy(Epoch::NONE), E1));
+    volume.finish_copy(E1).unwrap();
     for volume in [volume, open(&disk.crash(&mut StdRng::seed_from_u64(3)))] {
         assert_gone(&volume, 1);
         put_under(&volume, E1, 1).unwrap();

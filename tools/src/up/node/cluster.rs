@@ -12,6 +12,7 @@ use hayrick_directory::{
 use hayrick_proxy::Proxy;
 use hayrick_service::client::{Client, ClientOptions};
 use hayrick_store::Store;
+use hayrick_store::config::StoreOptions;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +64,8 @@ impl StoreNode {
         })?;
         let address = config.reached_at(internal)?;
         let coordinator = join(config, folder).await?;
-        let (cluster, options) = (coordinator.map().cluster_id, settings.store.clone());
+        let cluster = coordinator.map().cluster_id;
+        let options = StoreOptions { peers: peer_options(settings), ..settings.store.clone() };
         let opened = spawn_blocking(move || Store::open(cluster, options)).await;
         let opened = opened.map_err(|error| Failure::failed(format!("loading died: {error}")))?;
         let store = opened.map_err(|error| Failure::failed(error.to_string()))?;
@@ -222,10 +224,14 @@ fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool
 
 /// How other servers of the cluster are asked: one token opens all internal listeners.
 fn peers(settings: &Settings) -> Client {
-    Client::new(ClientOptions {
+    Client::new(peer_options(settings))
+}
+
+fn peer_options(settings: &Settings) -> ClientOptions {
+    ClientOptions {
         token: settings.internal.token.clone(),
         connect_timeout: PEER_CONNECT_TIMEOUT,
         timeout: Some(PEER_ANSWER_TIMEOUT),
         ..ClientOptions::default()
-    })
+    }
 }
