@@ -37,7 +37,8 @@ impl NewReplica {
         if self.copying {
             disk.create(&files::copying(id))?;
         }
-        disk.sync()
+        // They are durable when the volume file's name is, which comes later.
+        Ok(())
     }
 }
 

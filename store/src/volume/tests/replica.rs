@@ -131,6 +131,9 @@ fn a_fence_waits_for_what_was_accepted_before() {
     let (_disk, volume) = replica(false);
     let hold = hold_writer(&volume);
     let mut before = volume.put_under(Some(E1), vec![needle(1, b"x")]).unwrap();
+    while volume.stats().queued > 1 {
+        std::thread::yield_now();
+    }
     std::thread::scope(|scope| {
         let fence = scope.spawn(|| {
             volume.settle().unwrap();

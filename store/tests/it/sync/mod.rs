@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hayrick_store::status::VolumeState;
 use hayrick_store::volume::Held;
-use hayrick_store::{Key, StoreError, Synced};
+use hayrick_store::{Key, NewNeedle, StoreError, Synced};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -51,6 +51,23 @@ async fn a_copy_is_filled_and_then_a_replica_like_any_other() {
     source.sync(&[&target], false).await.unwrap();
     assert_equal(&[&source, &target]);
     assert_eq!(source.get(500).await.unwrap(), Some(()));
+}
+
+/// More keys than fit into one page, some of them the last of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_of_keys_is_gone_through_to_its_end() {
+    let (source, target) = (Replica::new().await, Replica::copy(0).await);
+    let small = |key: u64| NewNeedle { data: "x".into(), ..needle(key * 50) };
+    let all: Vec<_> = (0..34_000).map(small).collect();
+    for batch in all.chunks(1000) {
+        source.store.put(vid(1), E1, batch.to_vec()).await.unwrap();
+    }
+    let done = target.sync(&[&source], false).await.unwrap();
+    assert_eq!(done.needles, 34_000);
+    assert_equal(&[&source, &target]);
+    let disk = target.stop().await;
+    let target = Replica::on(disk, 0).await;
+    assert_eq!(source.sync(&[&target], false).await.unwrap(), Synced::default());
 }
 
 /// A tombstone goes on saying which name it removed: a rebuild of the names needs that.
