@@ -30,7 +30,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A directory that has not answered by then is asked no more alone.
+/// When a directory has not answered by then, a second one is asked beside it.
 const HEDGE: Duration = Duration::from_millis(500);
 
 /// How often a removal is tried while others put the same name.
@@ -40,21 +40,22 @@ const MAX_REMOVALS: usize = 16;
 #[derive(Clone, Copy)]
 struct Patience {
     limit: Duration,
-    /// Whether a second directory is asked beside a slow one.
-    hedged: bool,
+    /// Whether names are changed by it: then no two directories are asked at once.
+    changes: bool,
     /// Whether one that does not answer in time is beyond all doubt unwell. What takes a
     /// directory longer may wait for a store.
     telling: bool,
 }
 
 /// For reading a name.
-const FOR_A_ROW: Patience = Patience { limit: Duration::from_secs(5), hedged: true, telling: true };
+const FOR_A_ROW: Patience =
+    Patience { limit: Duration::from_secs(5), changes: false, telling: true };
 /// For what may be asked of two directories at once.
 const FOR_A_PLACE: Patience =
-    Patience { limit: Duration::from_secs(30), hedged: true, telling: false };
+    Patience { limit: Duration::from_secs(30), changes: false, telling: false };
 /// For changes of names: longer than those take that wait for a database that is away.
 const FOR_A_CHANGE: Patience =
-    Patience { limit: Duration::from_secs(15), hedged: false, telling: false };
+    Patience { limit: Duration::from_secs(15), changes: true, telling: false };
 
 /// Asks whichever directory answers. Clones share everything.
 ///
@@ -223,14 +224,19 @@ impl DirectoryClient {
         let ask =
             |server: &Arc<Server>| self.attempt(Arc::clone(server), what, patience, body.clone());
         let mut attempts = FuturesUnordered::from_iter([ask(&last)]);
-        let mut failed = AskError::Nobody;
+        let (mut failed, mut in_doubt) = (AskError::Nobody, false);
         loop {
             tokio::select! {
                 Some(answer) = attempts.next() => match answer {
-                    Err(error) if helped_by_another_server(&error) => failed = error.into(),
+                    Err(error) if helped_by_another_server(&error) => {
+                        in_doubt |= patience.changes && !error.is_unsent();
+                        failed = error.into();
+                    }
+                    // Another may carry out yet what this one refuses.
+                    Err(_) if in_doubt => return Err(failed),
                     answer => return Ok(answer?),
                 },
-                () = tokio::time::sleep(HEDGE), if patience.hedged && !line.is_empty() => {
+                () = tokio::time::sleep(HEDGE), if !patience.changes && !line.is_empty() => {
                     metrics::counter!("hayrick_directory_hedged_requests_total").increment(1);
                     // Unless it answers first, it is asked last for a while.
                     last.failed(false);

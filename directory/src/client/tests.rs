@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
+use axum::http::StatusCode;
 use hayrick_service::client::ClientOptions;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,12 +37,16 @@ impl Bench {
 
 /// A directory without any rows, which answers after a while; and how often it was asked.
 async fn directory(pause: Duration) -> (String, Arc<AtomicUsize>) {
+    answering(StatusCode::OK, pause).await
+}
+
+async fn answering(status: StatusCode, pause: Duration) -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let router = Router::new().fallback(async move || {
         count.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(pause).await;
-        "null"
+        (status, "null")
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -114,4 +119,20 @@ async fn one_that_is_gone_is_passed_over() {
         bench.remove().await.unwrap();
     }
     assert_eq!(asked.load(Ordering::Relaxed), 10);
+}
+
+#[tokio::test]
+async fn what_one_may_have_done_is_not_refused_by_the_word_of_another() {
+    let (unsure, _) = answering(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO).await;
+    let (refusing, _) = answering(StatusCode::PRECONDITION_FAILED, Duration::ZERO).await;
+    let (bucket, name) = ("photos".parse().unwrap(), "x".parse().unwrap());
+    let commit = async |servers: &[&str]| {
+        let client = bench(servers);
+        let client = &client.client;
+        client.commit(&bucket, &name, Row::default(), Condition::IfAbsent).await.unwrap_err()
+    };
+    let error = commit(&[&refusing]).await;
+    assert!(matches!(error, DirectoryError::ConditionFailed { .. }), "{error}");
+    let error = commit(&[&unsure, &refusing]).await;
+    assert!(matches!(error, DirectoryError::Unavailable(_)), "{error}");
 }
