@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use self::servers::{Server, Servers};
+use self::servers::{Line, Server, Servers};
 use crate::http::directory_error;
 use crate::http::wire::{
     Assign, Commit, CommitAnswer, DiscardNeedles, FailedWrite, List, Object, RemoveRow,
@@ -27,6 +27,9 @@ use crate::{
 
 /// A page of 1,000 rows of the largest objects is more; it is asked for in smaller pages then.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Asks for a name that need not be there: who answers has reached the names.
+const PROBE: &[u8] = br#"{"bucket":"probe","name":"probe"}"#;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -219,7 +222,10 @@ impl DirectoryClient {
         body: &(impl Serialize + Sync),
     ) -> Result<(String, Bytes), AskError> {
         let body = Bytes::from(serde_json::to_vec(body).map_err(ClientError::Encode)?);
-        let mut line = self.shared.servers.line_up(&self.map());
+        let Line { servers: mut line, to_probe } = self.shared.servers.line_up(&self.map());
+        for server in to_probe {
+            self.probe(server);
+        }
         let mut last = line.pop_front().ok_or(AskError::Nobody)?;
         let ask =
             |server: &Arc<Server>| self.attempt(Arc::clone(server), what, patience, body.clone());
@@ -249,6 +255,16 @@ impl DirectoryClient {
                 return Err(failed);
             }
         }
+    }
+
+    /// Finds out whether a server answers again.
+    fn probe(&self, server: Arc<Server>) {
+        let this = self.clone();
+        let asking = async move {
+            this.attempt(server, "lookup", FOR_A_ROW, Bytes::from_static(PROBE)).await
+        };
+        // What comes of it is noted with the server.
+        drop(tokio::spawn(asking));
     }
 
     async fn attempt(

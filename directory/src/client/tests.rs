@@ -87,16 +87,11 @@ async fn without_any_other_a_frozen_directory_is_waited_for_once() {
     let bench = bench(&[&frozen]);
     let waited = bench.lookup().await.unwrap_err().to_string();
     assert!(waited.contains("no answer from"), "{waited}");
-    // It rests for a second, and by each request that finds the rest over for longer.
-    let mut told_at_once = 0;
-    for _ in 0..3 {
+    for _ in 0..10 {
         let told = bench.remove().await.unwrap_err().to_string();
-        told_at_once += usize::from(told.contains("no directory of the cluster answers"));
-        if told_at_once > 0 {
-            break;
-        }
+        assert!(told.contains("no directory of the cluster answers"), "{told}");
     }
-    assert_eq!(told_at_once, 1, "{} connections", asked.load(Ordering::Relaxed));
+    assert!(asked.load(Ordering::Relaxed) >= 1);
 }
 
 #[tokio::test]
