@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use self::servers::{Server, Servers};
+use self::servers::{Line, Server, Servers};
 use crate::http::directory_error;
 use crate::http::wire::{
     Assign, Commit, CommitAnswer, DiscardNeedles, FailedWrite, List, Object, RemoveRow,
@@ -28,9 +28,12 @@ use crate::{
 /// A page of 1,000 rows of the largest objects is more; it is asked for in smaller pages then.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
+/// Asks for a name that need not be there: who answers has reached the names.
+const PROBE: &[u8] = br#"{"bucket":"probe","name":"probe"}"#;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A directory that has not answered by then is asked no more alone.
+/// When a directory has not answered by then, a second one is asked beside it.
 const HEDGE: Duration = Duration::from_millis(500);
 
 /// How often a removal is tried while others put the same name.
@@ -40,21 +43,22 @@ const MAX_REMOVALS: usize = 16;
 #[derive(Clone, Copy)]
 struct Patience {
     limit: Duration,
-    /// Whether a second directory is asked beside a slow one.
-    hedged: bool,
+    /// Whether names are changed by it: then no two directories are asked at once.
+    changes: bool,
     /// Whether one that does not answer in time is beyond all doubt unwell. What takes a
     /// directory longer may wait for a store.
     telling: bool,
 }
 
 /// For reading a name.
-const FOR_A_ROW: Patience = Patience { limit: Duration::from_secs(5), hedged: true, telling: true };
+const FOR_A_ROW: Patience =
+    Patience { limit: Duration::from_secs(5), changes: false, telling: true };
 /// For what may be asked of two directories at once.
 const FOR_A_PLACE: Patience =
-    Patience { limit: Duration::from_secs(30), hedged: true, telling: false };
+    Patience { limit: Duration::from_secs(30), changes: false, telling: false };
 /// For changes of names: longer than those take that wait for a database that is away.
 const FOR_A_CHANGE: Patience =
-    Patience { limit: Duration::from_secs(15), hedged: false, telling: false };
+    Patience { limit: Duration::from_secs(15), changes: true, telling: false };
 
 /// Asks whichever directory answers. Clones share everything.
 ///
@@ -218,19 +222,27 @@ impl DirectoryClient {
         body: &(impl Serialize + Sync),
     ) -> Result<(String, Bytes), AskError> {
         let body = Bytes::from(serde_json::to_vec(body).map_err(ClientError::Encode)?);
-        let mut line = self.shared.servers.line_up(&self.map());
+        let Line { servers: mut line, to_probe } = self.shared.servers.line_up(&self.map());
+        for server in to_probe {
+            self.probe(server);
+        }
         let mut last = line.pop_front().ok_or(AskError::Nobody)?;
         let ask =
             |server: &Arc<Server>| self.attempt(Arc::clone(server), what, patience, body.clone());
         let mut attempts = FuturesUnordered::from_iter([ask(&last)]);
-        let mut failed = AskError::Nobody;
+        let (mut failed, mut in_doubt) = (AskError::Nobody, false);
         loop {
             tokio::select! {
                 Some(answer) = attempts.next() => match answer {
-                    Err(error) if helped_by_another_server(&error) => failed = error.into(),
+                    Err(error) if helped_by_another_server(&error) => {
+                        in_doubt |= patience.changes && !error.is_unsent();
+                        failed = error.into();
+                    }
+                    // Another may carry out yet what this one refuses.
+                    Err(_) if in_doubt => return Err(failed),
                     answer => return Ok(answer?),
                 },
-                () = tokio::time::sleep(HEDGE), if patience.hedged && !line.is_empty() => {
+                () = tokio::time::sleep(HEDGE), if !patience.changes && !line.is_empty() => {
                     metrics::counter!("hayrick_directory_hedged_requests_total").increment(1);
                     // Unless it answers first, it is asked last for a while.
                     last.failed(false);
@@ -243,6 +255,16 @@ impl DirectoryClient {
                 return Err(failed);
             }
         }
+    }
+
+    /// Finds out whether a server answers again.
+    fn probe(&self, server: Arc<Server>) {
+        let this = self.clone();
+        let asking = async move {
+            this.attempt(server, "lookup", FOR_A_ROW, Bytes::from_static(PROBE)).await
+        };
+        // What comes of it is noted with the server.
+        drop(tokio::spawn(asking));
     }
 
     async fn attempt(

@@ -1,9 +1,9 @@
 //! Which directory to ask next.
 //!
-//! Requests take turns among the directories that are well. One that failed rests for a while,
-//! longer each time: it is asked after the others, and by one request when the rest is over. One
-//! that was silent is not even asked last, so that a frozen directory costs each request that
-//! met it one wait, and those that come later none.
+//! Requests take turns among the directories that are well. One that failed rests until it has
+//! answered again: it is asked after the others, and one that was silent not at all, so that a
+//! frozen directory costs a wait each request that met it, and none that comes later. Now and then
+//! it is probed, for which nobody waits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use crate::ClusterMap;
 
-/// The rest after a first failure; it doubles with each that follows.
+/// When one that failed is probed; the time doubles with each probe.
 const MIN_REST: Duration = Duration::from_secs(1);
-/// The longest rest.
+/// The longest time between two probes.
 const MAX_REST: Duration = Duration::from_secs(5);
 
 /// The directories that may be asked.
@@ -40,11 +40,20 @@ pub(super) struct Server {
     health: Mutex<Health>,
 }
 
+/// Whom to ask.
+pub(super) struct Line {
+    /// In this order. None if all there are were silent, or there are none.
+    pub(super) servers: VecDeque<Arc<Server>>,
+    /// Those of which it is time to find out how they are.
+    pub(super) to_probe: Vec<Arc<Server>>,
+}
+
 #[derive(Default)]
 struct Health {
     /// One after another.
     failures: u32,
-    rests_until: Option<Instant>,
+    /// While it rests.
+    probe_at: Option<Instant>,
     silent: bool,
 }
 
@@ -63,17 +72,24 @@ impl Servers {
         Self { named, known, turn: AtomicUsize::new(0) }
     }
 
-    /// The servers in the order in which to ask them. None if all there are were silent, or
-    /// there are none.
-    pub(super) fn line_up(&self, map: &Arc<ClusterMap>) -> VecDeque<Arc<Server>> {
+    /// Whom to ask now.
+    pub(super) fn line_up(&self, map: &Arc<ClusterMap>) -> Line {
         let servers = self.on(map);
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % servers.len().max(1);
-        let in_turn = servers.iter().cycle().skip(turn).take(servers.len());
+        let (mut well, mut resting, mut to_probe) = (Vec::new(), Vec::new(), Vec::new());
         let now = Instant::now();
-        let standing = in_turn.map(|server| (server.standing(now), server));
-        let (well, rest): (Vec<_>, Vec<_>) = standing.partition(|(s, _)| *s == Standing::Well);
-        let resting = rest.into_iter().filter(|(standing, _)| *standing == Standing::Resting);
-        well.into_iter().chain(resting).map(|(_, server)| Arc::clone(server)).collect()
+        for server in servers.iter().cycle().skip(turn).take(servers.len()) {
+            let mut health = server.health.lock();
+            match health.standing() {
+                Standing::Well => well.push(Arc::clone(server)),
+                Standing::Resting => resting.push(Arc::clone(server)),
+                Standing::Silent => {}
+            }
+            if health.takes_probe(now) {
+                to_probe.push(Arc::clone(server));
+            }
+        }
+        Line { servers: well.into_iter().chain(resting).collect(), to_probe }
     }
 
     /// The servers that a map tells of, with the health that they had before.
@@ -119,36 +135,34 @@ impl Server {
         let (mut health, now) = (self.health.lock(), Instant::now());
         health.silent |= silent;
         // Those that were under way together fail together.
-        if health.rests_until.is_none_or(|until| until <= now) {
+        if health.probe_at.is_none() {
             health.rest(now);
-        }
-    }
-
-    fn standing(&self, now: Instant) -> Standing {
-        let mut health = self.health.lock();
-        match health.rests_until {
-            None => Standing::Well,
-            Some(until) if now < until => {
-                if health.silent {
-                    Standing::Silent
-                } else {
-                    Standing::Resting
-                }
-            }
-            Some(_) => {
-                // This request finds out; the others leave it alone until it has.
-                health.rest(now);
-                Standing::Well
-            }
         }
     }
 }
 
 impl Health {
+    fn standing(&self) -> Standing {
+        match (self.probe_at, self.silent) {
+            (None, _) => Standing::Well,
+            (Some(_), false) => Standing::Resting,
+            (Some(_), true) => Standing::Silent,
+        }
+    }
+
+    /// Whether it is time for a probe, and leaves it to the caller.
+    fn takes_probe(&mut self, now: Instant) -> bool {
+        let due = self.probe_at.is_some_and(|at| at <= now);
+        if due {
+            self.rest(now);
+        }
+        due
+    }
+
     fn rest(&mut self, now: Instant) {
         let rest = MIN_REST.saturating_mul(1 << self.failures.min(10)).min(MAX_REST);
         self.failures = self.failures.saturating_add(1);
-        self.rests_until = Some(now + rest);
+        self.probe_at = Some(now + rest);
     }
 }
 
@@ -167,12 +181,12 @@ mod tests {
     }
 
     fn line(servers: &Servers, map: &Arc<ClusterMap>) -> Vec<String> {
-        servers.line_up(map).iter().map(|server| server.url.clone()).collect()
+        servers.line_up(map).servers.iter().map(|server| server.url.clone()).collect()
     }
 
     fn find(servers: &Servers, map: &Arc<ClusterMap>, url: &str) -> Arc<Server> {
-        let line = servers.line_up(map);
-        Arc::clone(line.iter().find(|server| server.url == url).unwrap())
+        let all = servers.on(map);
+        Arc::clone(all.iter().find(|server| server.url == url).unwrap())
     }
 
     #[test]
@@ -198,35 +212,39 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_failed_is_asked_last_and_then_by_one_request() {
+    async fn one_that_failed_is_asked_last_until_it_has_answered() {
         let (servers, map) = (Servers::new(Vec::new()), map(&["a", "b"]));
-        find(&servers, &map, "http://a").failed(false);
+        let failed = find(&servers, &map, "http://a");
+        failed.failed(false);
         for _ in 0..4 {
             assert_eq!(line(&servers, &map), ["http://b", "http://a"]);
         }
         tokio::time::advance(MIN_REST).await;
-        let firsts: Vec<_> = (0..20).map(|_| line(&servers, &map)[0].clone()).collect();
-        assert!(firsts.iter().filter(|url| *url == "http://a").count() <= 1, "{firsts:?}");
-        find(&servers, &map, "http://a").answered();
+        let probes: Vec<_> = (0..20).flat_map(|_| servers.line_up(&map).to_probe).collect();
+        assert!(probes.len() == 1 && Arc::ptr_eq(&probes[0], &failed));
+        assert_eq!(line(&servers, &map), ["http://b", "http://a"]);
+        failed.answered();
         let firsts: Vec<_> = (0..20).map(|_| line(&servers, &map)[0].clone()).collect();
         assert_eq!(firsts.iter().filter(|url| *url == "http://a").count(), 10);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_was_silent_is_left_alone_but_for_one_request_now_and_then() {
+    async fn one_that_was_silent_is_left_alone_but_for_probes() {
         let (servers, map) = (Servers::new(Vec::new()), map(&["a"]));
         let server = find(&servers, &map, "http://a");
         for _ in 0..100 {
             server.failed(true); // all at once
         }
-        let mut asked = Vec::new();
+        let mut probes = Vec::new();
         for second in 0..30 {
             for _ in 0..5 {
-                asked.extend(line(&servers, &map).pop().map(|_| second));
+                let line = servers.line_up(&map);
+                assert!(line.servers.is_empty());
+                probes.extend(line.to_probe.iter().map(|_| second));
             }
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(asked, [1, 3, 7, 12, 17, 22, 27]);
+        assert_eq!(probes, [1, 3, 7, 12, 17, 22, 27]);
         server.answered();
         assert_eq!(line(&servers, &map), ["http://a"]);
     }

@@ -1,15 +1,18 @@
 //! Parts of a cluster that are away, or ill, and what goes on without them.
 
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderName, HeaderValue};
-use hayrick_service::client::ClientError;
+use hayrick_service::auth::Secret;
+use hayrick_service::client::{Client, ClientError, ClientOptions};
 use hayrick_store::NeedleId;
 use hayrick_testkit::Postgres;
+use serde_json::json;
 
-use super::process::Process;
+use super::process::{Process, TOKEN};
 use super::{Cluster, bytes, eventually};
 
 fn names_in(postgres: &Postgres) -> String {
@@ -52,6 +55,34 @@ impl Cluster {
     async fn repairs(&self, outcome: &str) -> f64 {
         let name = format!("hayrick_proxy_read_repairs_total{{outcome=\"{outcome}\"}}");
         self.metric(&self.proxies[0], &name).await
+    }
+}
+
+/// A disk on which every call fails for a process, until this is dropped.
+struct DeadDisk(Child);
+
+impl DeadDisk {
+    /// `None` where the machine has no strace, or does not let it.
+    fn of(process: &Process, disk: &Path) -> Option<Self> {
+        let calls = "pread64,preadv,pwrite64,pwritev,fdatasync,fsync";
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        strace.args(["-e", &format!("inject={calls}:error=EIO"), "-p", &process.id().to_string()]);
+        for file in std::fs::read_dir(disk).unwrap() {
+            strace.arg("-P").arg(file.unwrap().path());
+        }
+        let mut strace = strace.spawn().ok()?;
+        // It ends at once if it may not attach.
+        std::thread::sleep(Duration::from_secs(1));
+        strace.try_wait().unwrap().is_none().then_some(Self(strace))
+    }
+}
+
+impl Drop for DeadDisk {
+    fn drop(&mut self) {
+        // What it has attached to goes on.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -103,6 +134,7 @@ async fn without_postgres_seen_names_are_served_and_uploads_told_to_come_back() 
         cluster.get(1, &format!("n{number}")).await.unwrap();
     }
     postgres.kill();
+    let began = Instant::now();
     for number in 0..10 {
         for proxy in 0..2 {
             let name = format!("n{number}");
@@ -110,6 +142,8 @@ async fn without_postgres_seen_names_are_served_and_uploads_told_to_come_back() 
             assert!(cluster.is_remembered(proxy, &name).await.unwrap());
         }
     }
+    // Each proxy waits for the directory once, and not for each of 20 requests.
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     let refused = cluster.put(0, "n1", bytes(1)).await.unwrap_err();
     assert!(comes_back(&refused), "{refused}");
     let unknown = cluster.get(0, "unseen").await.unwrap_err();
@@ -158,4 +192,67 @@ async fn what_one_replica_has_deleted_is_not_brought_back_by_reading() {
     let gone = cluster.http.get(&url).send().await.unwrap_err();
     assert_eq!(gone.status().unwrap(), 404);
     assert!(cluster.repairs("done").await < 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_dies_takes_nothing_with_it_but_its_own_volumes() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = |name: &str| folder.path().join(name);
+    let config = |disks: &[PathBuf]| format!("[store]\ndisks = {disks:?}\n");
+    let mut server = Process::start("up", folder.path(), &config(&[disk("a")]));
+    // New volumes are made on the disk that is told last.
+    server.stop();
+    let both = config(&[disk("a"), disk("b")]);
+    std::fs::write(folder.path().join("hayrick.toml"), both).unwrap();
+    server.start_again();
+    let token = Some(Secret::new(TOKEN));
+    let http = Client::new(ClientOptions { token, ..ClientOptions::default() });
+    let volumes = format!("{}/directory/volumes", server.admin);
+    for _ in 0..2 {
+        http.post(&volumes).json(&json!({"copies": 1})).send().await.unwrap();
+    }
+    let door = server.public.clone().unwrap();
+    let url = |number: usize| format!("{door}/photos/n{number}");
+    let put = async |number: usize| {
+        let answer = http.put(url(number)).body(bytes(number)).send().await.unwrap();
+        let needle: NeedleId =
+            answer.headers()["x-hayrick-needle"].to_str().unwrap().parse().unwrap();
+        let file = format!("{:010}.vol", needle.volume.get());
+        (number, disk("a").join(file).exists())
+    };
+    let get = async |number: usize| {
+        let answer = http.get(url(number)).send_bytes(1 << 20).await;
+        answer.map(|body| assert_eq!(body, bytes(number)))
+    };
+    let mut objects = Vec::new();
+    for number in 0..40 {
+        objects.push(put(number).await);
+    }
+    let on_a = objects.iter().filter(|(_, on_a)| *on_a).count();
+    assert!((1..40).contains(&on_a), "{on_a} of 40 are on the disk that dies");
+
+    let Some(dead) = DeadDisk::of(&server, &disk("a")) else {
+        println!("not tested: a dying disk, which takes strace");
+        return;
+    };
+    for number in 40..60 {
+        let stored = put(number).await;
+        assert!(!stored.1, "{number} was stored on the dead disk");
+        objects.push(stored);
+    }
+    for &(number, on_a) in &objects {
+        match get(number).await {
+            Ok(()) => assert!(!on_a, "{number} was read from the dead disk"),
+            Err(ClientError::Status(error)) => {
+                assert!(on_a && error.status.is_server_error(), "{number}: {error}");
+            }
+            Err(error) => panic!("{number}: {error}"),
+        }
+    }
+    drop(dead);
+    server.kill();
+    server.start_again();
+    for (number, _) in objects {
+        get(number).await.unwrap();
+    }
 }

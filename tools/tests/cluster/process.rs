@@ -102,6 +102,11 @@ impl Process {
         &self.host
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
     /// Ends the process at once.
     pub fn kill(&self) {
         let mut child = self.child.lock().unwrap();
