@@ -4,7 +4,7 @@
 //! stored and does not end up under the name is queued for deletion.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::BoxError;
 use bytes::{Bytes, BytesMut};
@@ -24,8 +24,12 @@ use crate::memory::{Full, SEAT_BYTES};
 /// Objects are split into needles of this size.
 pub const CHUNK_BYTES: usize = 8 << 20;
 
-/// Volumes tried for one needle.
+/// Volumes tried for one needle at once; after these it is tried with pauses.
 const MAX_PLACES: usize = 3;
+/// How long one is looked for: until the directory has seen which store is gone, and has made
+/// volumes elsewhere.
+const PLACE_PATIENCE: Duration = Duration::from_secs(3);
+const PLACE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often a commit is tried while others change the same name.
 const MAX_COMMITS: usize = 16;
@@ -227,29 +231,41 @@ impl<'a> Upload<'a> {
 
     /// Stores one needle on all replicas of some volume.
     async fn place(&mut self, data: Bytes, meta: Meta) -> Result<(), UploadError> {
-        let size_bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let began = Instant::now();
         let mut tried = 0;
         loop {
             tried += 1;
-            let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
-            let NeedleId { volume, key, cookie } = place.id;
-            let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
-            match put_everywhere(&self.proxy.stores, &place, &needle).await {
-                Ok(()) => {
-                    self.needles.push(NeedleRef { id: place.id, size_bytes });
-                    return Ok(());
-                }
-                Err(error) => {
-                    tracing::warn!(%volume, %error, tried, "needle not stored; trying another volume");
-                    counter!("hayrick_proxy_write_retries_total").increment(1);
-                    self.abandoned.push(place.id);
-                    self.after_failed_write(volume, &error).await;
-                    if tried == MAX_PLACES || !helped_by_another_volume(&error) {
-                        return Err(error.into());
-                    }
-                }
+            let failed = match self.try_to_place(&data, &meta).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            // A place that is not there at the first try will not be there soon.
+            let helps = failed.helps_to_try_again() && (tried > 1 || failed.is_from_a_store());
+            if !helps || (tried >= MAX_PLACES && began.elapsed() >= PLACE_PATIENCE) {
+                return Err(failed);
+            }
+            counter!("hayrick_proxy_write_retries_total").increment(1);
+            if tried >= MAX_PLACES {
+                tokio::time::sleep(PLACE_PAUSE).await;
             }
         }
+    }
+
+    /// Stores a needle on all replicas of the volume that the directory names.
+    async fn try_to_place(&mut self, data: &Bytes, meta: &Meta) -> Result<(), UploadError> {
+        let size_bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
+        let NeedleId { volume, key, cookie } = place.id;
+        let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
+        let stored = put_everywhere(&self.proxy.stores, &place, &needle).await;
+        if let Err(error) = &stored {
+            tracing::warn!(%volume, %error, "needle not stored");
+            self.abandoned.push(place.id);
+            self.after_failed_write(volume, error).await;
+        } else {
+            self.needles.push(NeedleRef { id: place.id, size_bytes });
+        }
+        Ok(stored?)
     }
 
     async fn after_failed_write(&self, volume: VolumeId, error: &StoreError) {
@@ -340,6 +356,21 @@ impl<'a> Upload<'a> {
             self.proxy.directory.discard(&bucket.name, name, stored, self.abandoned).await;
         if let Err(error) = discarded {
             tracing::error!(bucket = %bucket.name, %name, %error, "leftovers of an upload not queued for deletion");
+        }
+    }
+}
+
+impl UploadError {
+    fn is_from_a_store(&self) -> bool {
+        matches!(self, Self::Store(_))
+    }
+
+    /// Whether another volume may do what this one did not, or soon may.
+    fn helps_to_try_again(&self) -> bool {
+        match self {
+            Self::Store(error) => helped_by_another_volume(error),
+            Self::Directory(error) => matches!(error, DirectoryError::NoWritableVolume { .. }),
+            Self::Body(_) | Self::TooLarge { .. } | Self::Busy => false,
         }
     }
 }

@@ -32,19 +32,17 @@ pub fn hayrick(role: &str, config: &Path, data: &Path) -> Command {
     command(&Host::loopback(), &[], [0; 3], role, config, data)
 }
 
-/// `wrapper` is what runs the program, if anything does.
 fn command(
     host: &Host,
-    wrapper: &[&str],
+    environment: &[(&str, &str)],
     ports: [u16; 3],
     role: &str,
     config: &Path,
     data: &Path,
 ) -> Command {
     let program = env!("CARGO_BIN_EXE_hayrick");
-    let words: Vec<_> = wrapper.iter().chain([&program]).collect();
-    let mut command = host.command(words[0]);
-    command.env_clear().args(&words[1..]).arg(role);
+    let mut command = host.command(program);
+    command.env_clear().envs(environment.iter().copied()).arg(role);
     let listeners = ["PUBLIC", "INTERNAL", "ADMIN"].into_iter().zip(ports);
     for (listener, port) in listeners {
         let address = SocketAddr::from((host.address(), port)).to_string();
@@ -136,16 +134,16 @@ impl Process {
         self.start_again_in(&[]);
     }
 
-    /// Starts it again, run by `wrapper`.
-    pub fn start_again_in(&mut self, wrapper: &[&str]) {
-        let (child, _) = spawn(&self.host, wrapper, self.ports, self.role, &self.folder);
+    /// Starts it again, in this environment.
+    pub fn start_again_in(&mut self, environment: &[(&str, &str)]) {
+        let (child, _) = spawn(&self.host, environment, self.ports, self.role, &self.folder);
         self.child = Mutex::new(child);
     }
 }
 
 fn spawn(
     host: &Host,
-    wrapper: &[&str],
+    environment: &[(&str, &str)],
     ports: [u16; 3],
     role: &str,
     folder: &Path,
@@ -154,7 +152,7 @@ fn spawn(
     // One that a killed process left behind.
     let _ = std::fs::remove_file(&ready);
     let (config, data) = (folder.join("hayrick.toml"), folder.join("data"));
-    let mut command = command(host, wrapper, ports, role, &config, &data);
+    let mut command = command(host, environment, ports, role, &config, &data);
     let log = || std::fs::read_to_string(folder.join("log")).unwrap();
     command.arg("--ready-file").arg(&ready).stdout(Stdio::null());
     let appended = File::options().create(true).append(true).open(folder.join("log")).unwrap();

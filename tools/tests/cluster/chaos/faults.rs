@@ -160,8 +160,9 @@ impl Fault {
     }
 }
 
-/// What runs a program whose clock is two hours ahead.
-const AHEAD: [&str; 3] = ["/usr/bin/faketime", "-f", "+2h"];
+/// Where a program's clock is two hours ahead.
+const AHEAD: [(&str, &str); 2] =
+    [("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"), ("FAKETIME", "+2h")];
 
 fn process(fleet: &mut Fleet, role: Role, number: usize) -> &mut super::super::process::Process {
     let processes = match role {
