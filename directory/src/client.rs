@@ -33,6 +33,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// A directory that has not answered by then is asked no more alone.
 const HEDGE: Duration = Duration::from_millis(500);
 
+/// How often a removal is tried while others put the same name.
+const MAX_REMOVALS: usize = 16;
+
 /// How long an answer may take.
 #[derive(Clone, Copy)]
 struct Patience {
@@ -49,8 +52,9 @@ const FOR_A_ROW: Patience = Patience { limit: Duration::from_secs(5), hedged: tr
 /// For what may be asked of two directories at once.
 const FOR_A_PLACE: Patience =
     Patience { limit: Duration::from_secs(30), hedged: true, telling: false };
-/// For changes of names.
-const FOR_A_CHANGE: Patience = Patience { hedged: false, ..FOR_A_PLACE };
+/// For changes of names: longer than those take that wait for a database that is away.
+const FOR_A_CHANGE: Patience =
+    Patience { limit: Duration::from_secs(15), hedged: false, telling: false };
 
 /// Asks whichever directory answers. Clones share everything.
 ///
@@ -140,6 +144,29 @@ impl DirectoryClient {
     }
 
     pub(crate) async fn remove(
+        &self,
+        bucket: &BucketName,
+        name: &ObjectName,
+        condition: Condition,
+    ) -> Result<Option<Row>, DirectoryError> {
+        if condition != Condition::None {
+            return self.remove_if(bucket, name, condition).await;
+        }
+        for _ in 0..MAX_REMOVALS {
+            let up_to = Condition::UpTo(self.next_version());
+            match self.remove_if(bucket, name, up_to).await {
+                // Put just now, or by a proxy whose clock is ahead.
+                Err(DirectoryError::ConditionFailed { .. }) => {
+                    let Some(row) = self.lookup(bucket, name).await? else { return Ok(None) };
+                    self.shared.clock.observe(row.version);
+                }
+                removed => return removed,
+            }
+        }
+        Err(DirectoryError::Busy)
+    }
+
+    async fn remove_if(
         &self,
         bucket: &BucketName,
         name: &ObjectName,

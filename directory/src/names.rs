@@ -63,6 +63,9 @@ pub enum Condition {
     IfPresent,
     /// There is a row, and its version is one of these.
     IfMatch(Vec<u64>),
+    /// There is no row of a higher version. For a removal over a network: should a directory
+    /// that hung carry it out at last, what was put since stays.
+    UpTo(u64),
 }
 
 /// Sets the row of a name.
@@ -306,6 +309,7 @@ impl Condition {
         let holds = match (self, current) {
             (Self::None, _) | (Self::IfAbsent, None) | (Self::IfPresent, Some(_)) => true,
             (Self::IfMatch(versions), Some(version)) => versions.contains(&version),
+            (Self::UpTo(highest), current) => current.is_none_or(|version| version <= *highest),
             (Self::IfAbsent, Some(_)) | (Self::IfPresent | Self::IfMatch(_), None) => false,
         };
         if holds { Ok(()) } else { Err(NamesError::ConditionFailed { current }) }

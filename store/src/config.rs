@@ -50,7 +50,8 @@ pub struct StoreConfig {
     /// Compaction, scrub, syncs and verification slow down while clients wait for a disk longer than this on
     /// average, or twice as long as without them. Default 50ms.
     pub background_latency: Span,
-    /// Bytes of uploads that may be in memory at one time. Default 256 MiB.
+    /// Bytes of uploads, and of needles on their way between replicas, that may be in memory at
+    /// one time. Default 256 MiB.
     pub upload_memory: ByteSize,
     /// Uploads and deletes that may wait for one volume. Default 1024.
     pub queue_len: usize,

@@ -6,6 +6,7 @@ mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hayrick_service::client::Client;
 use parking_lot::{Mutex, RwLock};
@@ -20,6 +21,7 @@ use crate::id::{Epoch, NeedleId, VolumeId};
 use crate::jobs::Jobs;
 use crate::load::{Slot, load_volumes};
 use crate::maintenance::Maintenance;
+use crate::memory::PeerMemory;
 use crate::scrub::Scrub;
 use crate::volume::{NewNeedle, Order, Volume};
 
@@ -42,8 +44,12 @@ pub struct Store {
     jobs: Jobs,
     maintenance: Maintenance,
     scrub: Scrub,
+    /// Whether somebody else says when volumes are compacted.
+    left_to_keeper: AtomicBool,
     /// How other stores are asked.
     peers: Client,
+    /// For what comes from them and goes to them.
+    memory: PeerMemory,
     /// Repairs that may run at one time.
     repairs: Semaphore,
 }
@@ -69,6 +75,7 @@ impl Store {
     ) -> Result<Arc<Self>, DataDirError> {
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
         let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
+        let memory = PeerMemory::new(options.upload_memory_bytes);
         let peers = Client::new(options.peers.clone());
         let store = Arc::new(Self {
             cluster,
@@ -76,7 +83,9 @@ impl Store {
             disks,
             volumes: RwLock::new(volumes),
             changing: Mutex::new(()),
+            left_to_keeper: AtomicBool::new(false),
             peers,
+            memory,
             repairs: Semaphore::new(MAX_REPAIRS),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
@@ -189,8 +198,22 @@ impl Store {
         &self.options
     }
 
+    /// Leaves it to the cluster's keeper when volumes are compacted, or, where there is none,
+    /// does so by itself again.
+    pub fn leave_to_keeper(&self, there_is_one: bool) {
+        self.left_to_keeper.store(there_is_one, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_left_to_keeper(&self) -> bool {
+        self.left_to_keeper.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn peers(&self) -> &Client {
         &self.peers
+    }
+
+    pub(crate) fn memory(&self) -> &PeerMemory {
+        &self.memory
     }
 
     pub(crate) fn repairs(&self) -> &Semaphore {

@@ -88,7 +88,7 @@ impl SyncOrder {
     ) -> JobOutcome {
         let Self { epoch, sources, check } = self;
         let id = volume.id();
-        let sync = Sync::new(volume, epoch, store.clients(sources), progress);
+        let sync = Sync::new(store, volume, epoch, sources, progress);
         let synced = sync.everything(check).await;
         note("sync", id, &synced);
         match synced {
@@ -131,7 +131,7 @@ impl Store {
         obey(&volume, epoch).await?;
         let busy = |_| StoreError::Busy { what: "a repair to end" };
         let _turn = self.repairs().try_acquire().map_err(busy)?;
-        let sync = Sync::new(volume, epoch, self.clients(sources), Progress::default());
+        let sync = Sync::new(self, volume, epoch, sources, Progress::default());
         let synced = sync.only(keys).await;
         note("repair", id, &synced);
         synced.map_err(StoreError::from)
@@ -143,10 +143,8 @@ impl Store {
         Ok(self.jobs().start(self, Task::Compact, id)?)
     }
 
-    fn clients(&self, sources: Vec<Peer>) -> Vec<StoreClient> {
-        let client =
-            |Peer { name, url }| StoreClient::new(name, url, self.cluster(), self.peers().clone());
-        sources.into_iter().map(client).collect()
+    fn peer(&self, Peer { name, url }: Peer) -> StoreClient {
+        StoreClient::new(name, url, self.cluster(), self.peers().clone())
     }
 }
 

@@ -64,13 +64,13 @@ pub enum Command {
     /// Run everything in this process: store, directory and public door
     Up(UpArgs),
     /// Run a store of a cluster, or look after the stores of one
-    Store(StoreArgs),
+    Store(RoleArgs<StoreCommand>),
     /// Run a directory of a cluster
     Directory(UpArgs),
     /// Run a proxy of a cluster: the public door
     Proxy(UpArgs),
-    /// Run a keeper of a cluster, which repairs, moves and compacts volumes; or tell it what to do
-    Keeper(KeeperArgs),
+    /// Run a keeper of a cluster, which repairs, moves and compacts volumes, or look after it
+    Keeper(RoleArgs<KeeperCommand>),
     /// Run and look at a whole cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -124,25 +124,13 @@ pub struct UpArgs {
     pub ready_file: Option<PathBuf>,
 }
 
-/// `hayrick store`: the role, or a command about stores.
+/// `hayrick store` and `hayrick keeper`: the role, or a command about those that have it.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct StoreArgs {
-    /// What to do; without it, a store is run.
+pub struct RoleArgs<C: Subcommand> {
+    /// What to do; without it, the role is run.
     #[command(subcommand)]
-    pub command: Option<StoreCommand>,
-    /// How it is run.
-    #[command(flatten)]
-    pub role: UpArgs,
-}
-
-/// `hayrick keeper`: the role, or a command about the keeper.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct KeeperArgs {
-    /// What to do; without it, a keeper is run.
-    #[command(subcommand)]
-    pub command: Option<KeeperCommand>,
+    pub command: Option<C>,
     /// How it is run.
     #[command(flatten)]
     pub role: UpArgs,

@@ -35,7 +35,7 @@ use clap::Parser as _;
 
 pub use failure::{Exit, Failure};
 
-use cli::{Cli, Command, KeeperArgs, StoreArgs, UpArgs};
+use cli::{Cli, Command, RoleArgs, UpArgs};
 use output::Output;
 use up::Role;
 
@@ -62,10 +62,10 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, output: Output) -> Result<(), Failure> {
     match cli.command {
         Command::Up(args) => serve(Role::All, args, output),
-        Command::Store(StoreArgs { command: None, role }) => serve(Role::Store, role, output),
+        Command::Store(RoleArgs { command: None, role }) => serve(Role::Store, role, output),
         Command::Directory(args) => serve(Role::Directory, args, output),
         Command::Proxy(args) => serve(Role::Proxy, args, output),
-        Command::Keeper(KeeperArgs { command: None, role }) => serve(Role::Keeper, role, output),
+        Command::Keeper(RoleArgs { command: None, role }) => serve(Role::Keeper, role, output),
         Command::Config(command) => config_command::run(&command, output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,10 +98,10 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Volume(command) => admin::volume::run(command, output).await,
         Command::Scrub(command) => admin::scrub::run(command, output).await,
         Command::Cluster(command) => cluster::run(command, output).await,
-        Command::Store(StoreArgs { command: Some(command), .. }) => {
+        Command::Store(RoleArgs { command: Some(command), .. }) => {
             cluster::store::run(command, output).await
         }
-        Command::Keeper(KeeperArgs { command: Some(command), .. }) => {
+        Command::Keeper(RoleArgs { command: Some(command), .. }) => {
             cluster::keeper::run(command, output).await
         }
         Command::Rebalance(args) => cluster::rebalance::run(&args, output).await,
@@ -117,10 +117,10 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         Command::Sign(args) => door::sign::run(&args, output),
         // These have runtimes of their own, or need none.
         Command::Up(_)
-        | Command::Store(StoreArgs { command: None, .. })
+        | Command::Store(RoleArgs { command: None, .. })
         | Command::Directory(_)
         | Command::Proxy(_)
-        | Command::Keeper(KeeperArgs { command: None, .. })
+        | Command::Keeper(RoleArgs { command: None, .. })
         | Command::Config(_) => Ok(()),
     }
 }

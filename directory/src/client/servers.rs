@@ -18,7 +18,7 @@ use crate::ClusterMap;
 /// The rest after a first failure; it doubles with each that follows.
 const MIN_REST: Duration = Duration::from_secs(1);
 /// The longest rest.
-const MAX_REST: Duration = Duration::from_secs(15);
+const MAX_REST: Duration = Duration::from_secs(5);
 
 /// The directories that may be asked.
 pub(super) struct Servers {
@@ -220,13 +220,13 @@ mod tests {
             server.failed(true); // all at once
         }
         let mut asked = Vec::new();
-        for second in 0..120 {
+        for second in 0..30 {
             for _ in 0..5 {
                 asked.extend(line(&servers, &map).pop().map(|_| second));
             }
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(asked, [1, 3, 7, 15, 30, 45, 60, 75, 90, 105]);
+        assert_eq!(asked, [1, 3, 7, 12, 17, 22, 27]);
         server.answered();
         assert_eq!(line(&servers, &map), ["http://a"]);
     }

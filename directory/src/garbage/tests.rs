@@ -119,3 +119,25 @@ async fn the_queue_is_drained_after_a_restart() {
     bench.reap().await;
     assert_eq!((bench.deleted("a"), bench.names.garbage_len().await.unwrap()), (12, 0));
 }
+
+/// A replica that was told of a newer epoch is one of another set by now: what those of the old
+/// one have confirmed proves nothing of the new one.
+#[tokio::test]
+async fn a_needle_stays_queued_while_a_replica_knows_a_newer_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = FakeStores::new(&["a", "b"]);
+    let mut bench = Bench::open(folder.path(), &stores);
+    let volume = publish(&*bench.coordinator, &stores, &["a", "b"]).await;
+    bench.queue(volume, 0..1, 0).await;
+    stores.with("b", |store| store.epochs.insert(volume, Epoch::new(2)));
+    bench.reap().await;
+    assert_eq!((bench.deleted("a"), bench.deleted("b")), (1, 0));
+    assert_eq!(bench.names.garbage_len().await.unwrap(), 1);
+
+    let entry = bench.coordinator.map().volumes[&volume].clone();
+    let newer = Volume { epoch: 2, ..entry.value };
+    bench.coordinator.update_volume(volume, entry.revision, newer).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bench.reap().await;
+    assert_eq!((bench.deleted("b"), bench.names.garbage_len().await.unwrap()), (1, 0));
+}

@@ -23,7 +23,7 @@ use super::api_error;
 use super::wire::{
     Assign, Commit, CommitAnswer, DiscardNeedles, FailedWrite, List, Object, RemoveRow,
 };
-use crate::{BatchAssignment, Directory, DirectoryError, ListPage, Row};
+use crate::{BatchAssignment, Condition, Directory, DirectoryError, ListPage, Row};
 
 /// Rows are 1 MiB at most, and JSON takes a few times the room of the database's form.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -72,6 +72,10 @@ async fn lookup(State(directory): Server, Json(body): Json<Object>) -> Answer<Op
 
 async fn remove(State(directory): Server, Json(body): Json<RemoveRow>) -> Answer<Option<Row>> {
     let RemoveRow { object: Object { bucket, name }, condition } = body;
+    if let Condition::UpTo(version) = condition {
+        // What is put after this removal must be above what it may remove.
+        directory.observe_version(version);
+    }
     Ok(Json(directory.remove(&bucket, &name, condition).await.map_err(api_error)?))
 }
 

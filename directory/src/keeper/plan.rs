@@ -48,6 +48,9 @@ pub(crate) struct Facts<'a> {
 /// thing again.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hints {
+    /// Replicas that were fenced at this epoch. One may know an epoch from a client, and still
+    /// be busy with writes that it accepted under an older one.
+    pub(crate) fenced: BTreeSet<(VolumeId, StoreId, Epoch)>,
     /// Replicas that were filled to the end while the volume had this epoch on the map.
     pub(crate) filled: BTreeSet<(VolumeId, StoreId, Epoch)>,
     /// Volumes whose replicas have differed for long enough, or stand still.

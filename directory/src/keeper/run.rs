@@ -5,13 +5,14 @@
 
 mod book;
 mod observe;
+mod probe;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayrick_store::VolumeId;
+use hayrick_store::{Epoch, VolumeId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -234,9 +235,11 @@ impl Rounds {
         self.mended.retain(|_, at| at.elapsed() < MEND_AGAIN);
         self.hints.mended = self.mended.keys().cloned().collect();
         self.hints.unlike = self.observer.unlike();
-        self.hints.filled.retain(|(volume, _, epoch)| {
+        let is_of_now = |volume: &VolumeId, epoch: Epoch| {
             map.volumes.get(volume).is_some_and(|entry| entry.value.epoch == epoch.get())
-        });
+        };
+        self.hints.fenced.retain(|(volume, _, epoch)| is_of_now(volume, *epoch));
+        self.hints.filled.retain(|(volume, _, epoch)| is_of_now(volume, *epoch));
         self.hints.repaired.retain(|order| map.orders.contains_key(order));
         let (view, hints, config) = (self.observer.view(), &self.hints, &*self.shared.config);
         plan(Facts { map, view, hints, config })
@@ -307,9 +310,17 @@ impl Rounds {
     }
 
     fn remember(&mut self, job: Job) {
-        let Step::Sync { fills, .. } = job.step else { return };
-        for fill in fills {
-            self.hints.filled.insert((job.volume, fill.on, job.epoch));
+        let volume = job.volume;
+        match job.step {
+            Step::Fence { on, epoch } => {
+                self.hints.fenced.extend(on.into_iter().map(|store| (volume, store, epoch)));
+                return;
+            }
+            Step::Sync { fills, .. } => {
+                let filled = fills.into_iter().map(|fill| (volume, fill.on, job.epoch));
+                self.hints.filled.extend(filled);
+            }
+            _ => return,
         }
         match job.work {
             Work::Mend { on } => drop(self.mended.insert((job.volume, on), Instant::now())),

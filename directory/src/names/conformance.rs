@@ -91,7 +91,10 @@ async fn conditions_are_checked(names: &impl Names) {
     names.put(put("a", row(3), Condition::IfPresent)).await.unwrap();
     let stale = names.remove(remove("a", 4, any_of(&[2]))).await;
     assert_eq!(stale, Err(NamesError::ConditionFailed { current: Some(3) }));
-    names.remove(remove("a", 4, any_of(&[3]))).await.unwrap();
+    let late = names.remove(remove("a", 4, Condition::UpTo(2))).await;
+    assert_eq!(late, Err(NamesError::ConditionFailed { current: Some(3) }));
+    names.remove(remove("a", 4, Condition::UpTo(3))).await.unwrap();
+    assert_eq!(names.remove(remove("a", 4, Condition::UpTo(3))).await, Ok(None));
     assert_eq!(queued(names).await, [1, 2, 3]);
 }
 

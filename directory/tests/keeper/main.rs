@@ -8,6 +8,7 @@ mod world;
 
 use std::time::Duration;
 
+use hayrick_directory::keeper::Health;
 use hayrick_directory::{Coordinator as _, Order};
 use hayrick_service::config::Span;
 
@@ -181,5 +182,22 @@ async fn garbage_is_given_back_on_every_replica() {
     world.eventually("both hold the same", |world| world.is_whole(1)).await;
     assert_eq!(world.live(1), 5);
     assert!(key(world.get("s1", 1, 16).await) == 16);
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_needles_cannot_be_read_is_ill() {
+    let world = World::start(2).await;
+    world.publish(1, &["s1"]).await;
+    world.put_all(1, 1..=20).await;
+    let keeper = world.keeper("k1", config()).await;
+    let health = |name: &str| {
+        let stores = keeper.status().stores;
+        stores.into_iter().find(|store| store.store == id(name)).map(|store| store.health)
+    };
+    world.eventually("all are well", |_| health("s1") == Some(Health::Well)).await;
+    world.spoil("s1", 1);
+    world.eventually("s1 is ill", |_| health("s1") == Some(Health::Ill)).await;
+    assert_eq!(health("s2"), Some(Health::Well));
     keeper.stop().await;
 }

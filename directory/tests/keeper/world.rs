@@ -1,7 +1,9 @@
 //! Stores in this process, each with a session and a socket of its own.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,6 +149,14 @@ impl World {
 
     pub fn wipe(&self, name: &str) {
         std::fs::remove_dir_all(self.disk(name)).unwrap();
+    }
+
+    /// Overwrites the needles of a volume on a store's disk, which goes on running.
+    pub fn spoil(&self, name: &str, volume: u32) {
+        let path = self.disk(name).join(format!("{volume:010}.vol"));
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        let size = file.metadata().unwrap().len();
+        file.write_all_at(&vec![0xaa; usize::try_from(size - 8_192).unwrap()], 8_192).unwrap();
     }
 
     /// A keeper that stands for election.

@@ -13,8 +13,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use hayrick_directory::{
-    Access, Coordinator as _, Directory, DirectoryClient, DirectoryConfig, DirectoryHandle,
-    EmbeddedCoordinator, FjallNames, HybridClock, Parts, StoreId, StorePool, SystemClock, Volume,
+    Access, Condition, Coordinator as _, Directory, DirectoryClient, DirectoryConfig,
+    DirectoryHandle, EmbeddedCoordinator, FjallNames, HybridClock, Parts, Row, StoreId, StorePool,
+    SystemClock, Volume,
 };
 use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig};
@@ -27,6 +28,7 @@ use hayrick_store::{Epoch, NeedleId, Store, StoreClient, StoreHandle};
 use http_body_util::BodyExt as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub struct Cluster {
@@ -36,6 +38,7 @@ pub struct Cluster {
     coordinator: Arc<EmbeddedCoordinator>,
     pub directory: Directory,
     late: Late,
+    removals: Arc<Removals>,
     /// Whether the directory answers all with 503.
     pub away: Arc<AtomicBool>,
     pub url: String,
@@ -90,6 +93,8 @@ impl Cluster {
         let late = Late::default();
         let routes = hayrick_directory::http::data::router(directory.clone());
         let routes = routes.layer(from_fn_with_state(late.clone(), commit_late));
+        let removals = Arc::<Removals>::default();
+        let routes = routes.layer(from_fn_with_state(removals.clone(), remove_late));
         let away = Arc::<AtomicBool>::default();
         let routes = routes.layer(from_fn_with_state(away.clone(), or_away));
         // The first of two directories does not answer.
@@ -100,7 +105,19 @@ impl Cluster {
         let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
         let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
         let http = Client::new(ClientOptions::default());
-        Self { dir, stores, pool, coordinator, directory, late, away, url, http, shutdown }
+        Self {
+            dir,
+            stores,
+            pool,
+            coordinator,
+            directory,
+            late,
+            removals,
+            away,
+            url,
+            http,
+            shutdown,
+        }
     }
 
     pub async fn put(&self, name: &str, body: Vec<u8>) -> Result<NeedleId, String> {
@@ -137,6 +154,31 @@ async fn commit_late(State(late): State<Late>, request: Request, next: Next) -> 
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(next.run(request).await.status().is_success());
+    });
+    StatusCode::GATEWAY_TIMEOUT.into_response()
+}
+
+/// Removals that a frozen directory carries out when it goes on.
+#[derive(Default)]
+struct Removals {
+    frozen: AtomicBool,
+    thawed: Notify,
+    made: Notify,
+}
+
+async fn remove_late(
+    State(removals): State<Arc<Removals>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let frozen = removals.frozen.load(Ordering::Relaxed);
+    if !frozen || request.uri().path() != "/directory/remove" {
+        return next.run(request).await;
+    }
+    tokio::spawn(async move {
+        removals.thawed.notified().await;
+        next.run(request).await;
+        removals.made.notify_one();
     });
     StatusCode::GATEWAY_TIMEOUT.into_response()
 }
@@ -333,4 +375,27 @@ async fn a_commit_that_is_made_late_finds_its_needles() {
     while !committed().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_is_made_late_spares_what_was_put_since() {
+    let cluster = Cluster::new(1, 1).await;
+    let delete = async || cluster.http.delete(format!("{}/photos/a", cluster.url)).send().await;
+    cluster.put("a", bytes(100)).await.unwrap();
+    cluster.removals.frozen.store(true, Ordering::Relaxed);
+    assert_eq!(delete().await.unwrap_err().status().unwrap(), 503);
+    cluster.removals.frozen.store(false, Ordering::Relaxed);
+    delete().await.unwrap();
+    cluster.put("a", bytes(200)).await.unwrap();
+    cluster.removals.thawed.notify_one();
+    cluster.removals.made.notified().await;
+    assert_eq!(cluster.get("a").await.unwrap(), bytes(200));
+    // What another proxy put whose clock is ahead is removed all the same.
+    let (bucket, name) = ("photos".parse().unwrap(), "b".parse().unwrap());
+    let version = cluster.directory.next_version() + (3_600_000 << 16);
+    let row = Row { version, ..Row::default() };
+    cluster.directory.commit(&bucket, &name, row, Condition::None).await.unwrap();
+    let url = format!("{}/photos/b", cluster.url);
+    assert_eq!(cluster.http.delete(&url).send().await.unwrap().status(), 204);
+    assert_eq!(cluster.http.delete(&url).send().await.unwrap_err().status().unwrap(), 404);
 }

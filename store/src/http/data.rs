@@ -39,7 +39,7 @@ use futures::StreamExt as _;
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Validators};
 use hayrick_service::download::{Content, respond};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     CLUSTER_HEADER, ForEpoch, META_HEADER, api_error, batch, meta_of, meta_value, pull, replica,
@@ -48,33 +48,21 @@ use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::format::needle::MAX_DATA_BYTES;
 use crate::id::{Cookie, Key, NeedleId, VolumeId};
+use crate::memory::PeerMemory;
 use crate::status::StoreStatus;
 use crate::store::{NeedleReader, Store};
 use crate::volume::NewNeedle;
-
-#[derive(Clone)]
-pub(super) struct Server {
-    pub(super) store: Arc<Store>,
-    /// Bytes of uploads that may be in memory, in units of [`MEMORY_UNIT`].
-    memory: Arc<Semaphore>,
-}
-
-/// What the upload memory is counted in: a semaphore counts no further than 2^29.
-const MEMORY_UNIT: u64 = 4096;
 
 type Needle = Path<(VolumeId, Key, Cookie)>;
 
 /// The routes of the internal listener.
 pub fn router(store: Arc<Store>) -> Router {
-    let units = store.options().upload_memory_bytes / MEMORY_UNIT;
-    let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-    let server = Server { store: Arc::clone(&store), memory: Arc::new(Semaphore::new(units)) };
     Router::new()
         .route("/status", get(status))
         .route("/{vid}", post(put_batch))
         .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
-        .with_state(server.clone())
-        .merge(pull::router(server))
+        .with_state(Arc::clone(&store))
+        .merge(pull::router(Arc::clone(&store)))
         .merge(replica::router(Arc::clone(&store)))
         .layer(from_fn_with_state(store, check_cluster))
 }
@@ -91,84 +79,74 @@ async fn check_cluster(State(store): State<Arc<Store>>, request: Request, next: 
     next.run(request).await
 }
 
-async fn status(State(server): State<Server>) -> Json<StoreStatus> {
-    Json(server.store.status())
+async fn status(State(store): State<Arc<Store>>) -> Json<StoreStatus> {
+    Json(store.status())
 }
 
 async fn put(
-    State(server): State<Server>,
+    State(store): State<Arc<Store>>,
     Path((volume, key, cookie)): Needle,
     ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (data, _memory) = server.collect(&headers, body, MAX_DATA_BYTES as usize).await?;
+    let (data, _memory) = collect(store.memory(), &headers, body, MAX_DATA_BYTES as usize).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let meta =
         Meta { content_type: content_type.unwrap_or_default().to_owned(), ..Meta::default() };
     let needle = NewNeedle { key, cookie, meta, data };
-    server.store.put(volume, epoch, vec![needle]).await.map_err(api_error)?;
+    store.put(volume, epoch, vec![needle]).await.map_err(api_error)?;
     Ok(StatusCode::CREATED.into_response())
 }
 
 async fn put_batch(
-    State(server): State<Server>,
+    State(store): State<Arc<Store>>,
     Path(volume): Path<VolumeId>,
     ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (body, _memory) = server.collect(&headers, body, batch::MAX_BATCH_BYTES).await?;
+    let (body, _memory) = collect(store.memory(), &headers, body, batch::MAX_BATCH_BYTES).await?;
     let needles = batch::decode(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    server.store.put(volume, epoch, needles).await.map_err(api_error)?;
+    store.put(volume, epoch, needles).await.map_err(api_error)?;
     Ok(StatusCode::CREATED.into_response())
 }
 
-impl Server {
-    /// Sets memory aside until the answer is dropped.
-    pub(super) fn set_memory_aside(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StoreError> {
-        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
-        let memory = Arc::clone(&self.memory).try_acquire_many_owned(units);
-        memory.map_err(|_| StoreError::Busy { what: "upload memory" })
+/// Reads a body into memory that is set aside for it first.
+async fn collect(
+    memory: &PeerMemory,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let expected: usize = announced.unwrap_or(limit);
+    if expected > limit {
+        return Err(ApiError::too_large(limit as u64));
     }
-
-    /// Reads a body into memory that is set aside for it first.
-    async fn collect(
-        &self,
-        headers: &HeaderMap,
-        body: Body,
-        limit: usize,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
-        let announced =
-            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let expected: usize = announced.unwrap_or(limit);
-        if expected > limit {
+    let memory = memory.set_aside(expected as u64).map_err(api_error)?;
+    let mut pieces = body.into_data_stream();
+    let mut data = Vec::with_capacity(announced.unwrap_or(0));
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|error| ApiError::from_body(&error))?;
+        if data.len() + piece.len() > expected {
             return Err(ApiError::too_large(limit as u64));
         }
-        let memory = self.set_memory_aside(expected as u64).map_err(api_error)?;
-        let mut pieces = body.into_data_stream();
-        let mut data = Vec::with_capacity(announced.unwrap_or(0));
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| ApiError::from_body(&error))?;
-            if data.len() + piece.len() > expected {
-                return Err(ApiError::too_large(limit as u64));
-            }
-            data.extend_from_slice(&piece);
-        }
-        Ok((data.into(), memory))
+        data.extend_from_slice(&piece);
     }
+    Ok((data.into(), memory))
 }
 
 async fn read(
-    State(server): State<Server>,
+    State(store): State<Arc<Store>>,
     Path((volume, key, cookie)): Needle,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = NeedleId::new(volume, key, cookie);
     let found = match method {
-        Method::HEAD => server.store.stat_needle(id).await,
-        _ => server.store.open_needle(id).await,
+        Method::HEAD => store.stat_needle(id).await,
+        _ => store.open_needle(id).await,
     };
     let needle = found.map_err(api_error)?;
     let content = content(&needle)?;
@@ -199,13 +177,13 @@ fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
 }
 
 async fn delete(
-    State(server): State<Server>,
+    State(store): State<Arc<Store>>,
     Path((volume, key, cookie)): Needle,
     ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let id = NeedleId::new(volume, key, cookie);
     let removed = meta_of(&headers).map_err(api_error)?;
-    let existed = server.store.delete_removed(id, epoch, removed).await.map_err(api_error)?;
+    let existed = store.delete_removed(id, epoch, removed).await.map_err(api_error)?;
     if existed { Ok(StatusCode::NO_CONTENT) } else { Err(api_error(StoreError::NotFound)) }
 }

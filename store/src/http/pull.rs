@@ -14,7 +14,6 @@ use futures::stream;
 use hayrick_service::ApiError;
 use serde::Deserialize;
 
-use super::data::Server;
 use super::{ForEpoch, api_error, listing, records};
 use crate::error::StoreError;
 use crate::id::{Epoch, Key, VolumeId};
@@ -24,11 +23,11 @@ use crate::volume::Volume;
 /// Who asks gets an answer before its own patience ends.
 const MAX_REST: Duration = Duration::from_secs(20);
 
-pub(super) fn router(server: Server) -> Router {
+pub(super) fn router(store: Arc<Store>) -> Router {
     Router::new()
         .route("/{vid}/keys", get(list_keys))
         .route("/{vid}/records", post(give_records))
-        .with_state(server)
+        .with_state(store)
 }
 
 /// A page begins with this key.
@@ -39,12 +38,12 @@ struct From {
 }
 
 async fn list_keys(
-    State(server): State<Server>,
+    State(store): State<Arc<Store>>,
     Path(volume): Path<VolumeId>,
     ForEpoch(epoch): ForEpoch,
     Query(From { first }): Query<From>,
 ) -> Result<impl IntoResponse, ApiError> {
-    let volume = source(&server.store, volume, epoch).map_err(api_error)?;
+    let volume = source(&store, volume, epoch).map_err(api_error)?;
     let page = blocking(move || volume.keys(first, listing::MAX_KEYS)).await;
     let bytes = listing::encode(&page.map_err(api_error)?);
     Ok(([(CONTENT_TYPE, HeaderValue::from_static(listing::CONTENT_TYPE))], bytes))
@@ -52,17 +51,17 @@ async fn list_keys(
 
 /// The records of the first of these keys, as many as fit into an answer.
 async fn give_records(
-    State(server): State<Server>,
+    State(store): State<Arc<Store>>,
     Path(volume): Path<VolumeId>,
     ForEpoch(epoch): ForEpoch,
     Json(keys): Json<Vec<Key>>,
 ) -> Result<Response, ApiError> {
-    let volume = source(&server.store, volume, epoch).map_err(api_error)?;
+    let volume = source(&store, volume, epoch).map_err(api_error)?;
     if keys.len() > records::MAX_KEYS {
         return Err(ApiError::bad_request(format!("at most {} keys", records::MAX_KEYS)));
     }
     let (count, bytes) = volume.fitting(&keys, records::step_bytes(&volume.pace().sync));
-    let memory = server.set_memory_aside(bytes).map_err(api_error)?;
+    let memory = store.memory().set_aside(bytes).map_err(api_error)?;
     let pace = Arc::clone(volume.pace());
     let read = blocking(move || read_records(&volume, keys.get(..count).unwrap_or(&keys))).await;
     let pieces = read.and_then(|read| read).map_err(api_error)?;

@@ -4,12 +4,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Synced;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{Peer, Synced};
 use crate::client::StoreClient;
 use crate::error::StoreError;
+use crate::format::needle::{self, MAX_META_BYTES};
 use crate::http::records;
 use crate::id::{Epoch, Key};
-use crate::store::{blocking, stopping};
+use crate::memory::PeerMemory;
+use crate::store::{Store, blocking, stopping};
 use crate::volume::{Comparison, Held, KeyPage, Progress, Volume};
 
 /// Of more keys than these that no source could give, only the number is known.
@@ -51,6 +55,7 @@ pub(crate) struct Sync {
     volume: Arc<Volume>,
     epoch: Epoch,
     sources: Vec<StoreClient>,
+    memory: PeerMemory,
     progress: Progress,
     done: Synced,
     /// Keys that no source could give so far.
@@ -59,13 +64,16 @@ pub(crate) struct Sync {
 
 impl Sync {
     pub(crate) fn new(
+        store: &Store,
         volume: Arc<Volume>,
         epoch: Epoch,
-        sources: Vec<StoreClient>,
+        sources: Vec<Peer>,
         progress: Progress,
     ) -> Self {
+        let sources = sources.into_iter().map(|peer| store.peer(peer)).collect();
+        let memory = store.memory().clone();
         let (done, unreadable) = (Synced::default(), HashSet::new());
-        Self { volume, epoch, sources, progress, done, unreadable }
+        Self { volume, epoch, sources, memory, progress, done, unreadable }
     }
 
     /// Takes everything that the sources have and this replica lacks. Afterwards it is no
@@ -127,7 +135,7 @@ impl Sync {
             if wanted.is_empty() {
                 break;
             }
-            let sizes_unknown = wanted.iter().map(|key| (*key, 0)).collect();
+            let sizes_unknown = wanted.iter().map(|key| (*key, u32::MAX)).collect();
             match self.fetch(&source, sizes_unknown).await {
                 Ok(()) => failed = None,
                 Err(error @ SyncError::Source { .. }) => {
@@ -154,11 +162,13 @@ impl Sync {
         let mut left = &wanted[..];
         while !left.is_empty() {
             let keys = first_step(left, records::step_bytes(&self.volume.pace().sync));
+            let memory = self.set_memory_aside(most_bytes(left, keys.len())).await?;
             let answer = source.records(self.volume.id(), self.epoch, &keys).await;
             let answer = answer.map_err(failed)?;
             left = left.get(answer.len()..).unwrap_or_default();
             let bytes = answer.iter().map(|(_, held)| held.record_bytes()).sum();
             self.take_over(answer).await?;
+            drop(memory);
             self.advance(bytes)?;
             self.rest(bytes).await?;
         }
@@ -203,6 +213,17 @@ impl Sync {
         }
     }
 
+    /// Clients do not wait for memory, so neither may they be kept from it by somebody who does.
+    async fn set_memory_aside(&self, bytes: u64) -> Result<OwnedSemaphorePermit, SyncError> {
+        loop {
+            match self.memory.set_aside(bytes) {
+                Ok(memory) => return Ok(memory),
+                Err(_) => tokio::time::sleep(NAP).await,
+            }
+            self.advance(0)?;
+        }
+    }
+
     fn advance(&self, bytes: u64) -> Result<(), SyncError> {
         if self.progress.advance(bytes) { Ok(()) } else { Err(SyncError::Cancelled) }
     }
@@ -232,6 +253,16 @@ fn first_step(wanted: &[(Key, u32)], step_bytes: u64) -> Vec<Key> {
         *at == 0 || bytes <= step_bytes
     });
     fitting.take(records::MAX_KEYS).map(|(_, (key, _))| *key).collect()
+}
+
+/// How many bytes the answer to the first `count` of these keys has at most.
+fn most_bytes(wanted: &[(Key, u32)], count: usize) -> u64 {
+    let most = |record_bytes: u32| match record_bytes {
+        0 => needle::record_bytes(0, MAX_META_BYTES),
+        known => known.into(),
+    };
+    let bytes: u64 = wanted.iter().take(count).map(|(_, bytes)| most(*bytes)).sum();
+    bytes.min(records::MAX_BYTES as u64)
 }
 
 /// Those of `keys` of which this replica has neither a whole needle nor a tombstone.

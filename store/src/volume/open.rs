@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, SystemTime};
 
@@ -142,6 +142,9 @@ impl Volume {
         let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
         let read_from_disk = distrust_memory(&*file, sealed.covered_end().bytes());
         let mut recovered = recover(&*file, superblock.salt(), sealed)?;
+        let copying = is_copying(&**disk, id);
+        // Where that cannot be told, nothing may be said to be missing.
+        recovered.met_device_error |= copying.is_err();
         report.scanned_bytes = recovered.scanned_bytes;
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
@@ -167,6 +170,7 @@ impl Volume {
             }
         };
         let volume = Self::start(disk, id, options, file, superblock, recovered, condition)?;
+        volume.shared.copying.store(copying.unwrap_or_default(), Ordering::Release);
         Ok((volume, report))
     }
 
@@ -192,7 +196,7 @@ impl Volume {
             live: RwLock::new(live),
             fence: Fence::load(disk, id),
             confirmed_ns: AtomicU64::new(0),
-            copying: AtomicBool::new(is_copying(&**disk, id)),
+            copying: AtomicBool::default(),
             condition: Mutex::new(condition),
             upkeep: Mutex::new(()),
             counters: super::live::Counters::default(),
@@ -213,10 +217,12 @@ impl Volume {
     }
 }
 
-/// Where that cannot be told, nothing is said to be missing.
-fn is_copying(disk: &dyn Disk, id: VolumeId) -> bool {
-    let mark = disk.open(&files::copying(id));
-    !mark.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+fn is_copying(disk: &dyn Disk, id: VolumeId) -> io::Result<bool> {
+    match disk.open(&files::copying(id)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn write_empty_index(disk: &dyn Disk, superblock: &Superblock) -> io::Result<()> {

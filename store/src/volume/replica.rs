@@ -68,8 +68,11 @@ impl Volume {
         self.exclusive(|writer| drop(writer.sync_published()))
     }
 
-    /// Notes that all other replicas have the tombstones up to `through_ns`.
+    /// Notes that all other replicas have the tombstones up to `through_ns`, nanoseconds since
+    /// 1970 by this replica's own records. It is forgotten when the volume is closed.
     pub fn confirm(&self, through_ns: u64) {
+        // Nobody can have seen what is still to come.
+        let through_ns = through_ns.min(self.shared.live.read().last_append_ns);
         self.shared.confirmed_ns.fetch_max(through_ns, Ordering::AcqRel);
     }
 

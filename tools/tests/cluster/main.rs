@@ -10,6 +10,7 @@
 )]
 
 mod chaos;
+mod degraded;
 mod dev;
 mod operator;
 mod process;

@@ -153,6 +153,11 @@ impl<'a> Case<'a> {
             && self.whole().all(|(store, _)| self.is_filled(store))
     }
 
+    /// Whether all writes that a replica accepted under older epochs are over.
+    pub(super) fn is_fenced(&self, store: &StoreId) -> bool {
+        self.facts.hints.fenced.contains(&(self.id, store.clone(), self.epoch()))
+    }
+
     /// Whether a replica was filled to the end since the volume has its epoch.
     pub(super) fn is_filled(&self, store: &StoreId) -> bool {
         self.facts.hints.filled.contains(&(self.id, store.clone(), self.epoch()))

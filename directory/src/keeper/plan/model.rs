@@ -169,7 +169,11 @@ impl World {
         let volume = job.volume;
         match &job.step {
             Step::Fence { on, epoch } => {
-                on.iter().for_each(|store| drop(self.accept(store, volume, epoch.get())));
+                for store in on {
+                    if self.accept(store, volume, epoch.get()).is_some() {
+                        self.hints.fenced.insert((volume, store.clone(), *epoch));
+                    }
+                }
             }
             Step::Create { on, epoch } => {
                 let there = self.stores[on].replicas.contains_key(&volume);

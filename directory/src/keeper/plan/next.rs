@@ -44,12 +44,13 @@ fn settle(case: &Case<'_>) -> Verdict {
     }
     // One that failed takes no writes, whatever the epoch.
     let usable = |condition| matches!(condition, Condition::Whole | Condition::Copying);
-    let source = case.extras.iter().filter(|(store, _)| case.volume.moving.as_ref() == Some(store));
-    let behind = case
-        .here
-        .iter()
-        .chain(source)
-        .filter(|(_, replica)| usable(replica.condition) && replica.epoch < case.epoch());
+    let Volume { moving, joining, .. } = case.volume;
+    let source = case.extras.iter().filter(|(store, _)| moving.as_ref() == Some(store));
+    let is_changing = moving.is_some() || joining.is_some();
+    let behind = case.here.iter().chain(source).filter(|(store, replica)| {
+        let told = replica.epoch == case.epoch() && (!is_changing || case.is_fenced(store));
+        usable(replica.condition) && !told
+    });
     let on: Vec<_> = behind.map(|(store, _)| (*store).clone()).collect();
     if on.is_empty() { Pass } else { Do(Work::Settle, Step::Fence { on, epoch: case.epoch() }) }
 }

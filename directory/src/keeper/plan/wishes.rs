@@ -28,7 +28,7 @@ impl Wishes {
     pub(super) fn of(facts: Facts<'_>, targets: &mut Targets<'_>) -> Self {
         let mut wishes = Self::default();
         for (id, order) in &facts.map.orders {
-            if wishes.is_done(facts, order) {
+            if is_done(facts, order) {
                 wishes.done.push(id.clone());
             } else {
                 wishes.add(order);
@@ -45,31 +45,6 @@ impl Wishes {
             wishes.rebalance(facts, targets);
         }
         wishes
-    }
-
-    fn is_done(&self, facts: Facts<'_>, order: &Order) -> bool {
-        let map = facts.map;
-        let Some(id) = order.volume() else {
-            return match order {
-                // Nobody is left to be emptied.
-                Order::Drain { store } => {
-                    !map.stores.contains_key(store)
-                        && !map.volumes.values().any(|entry| names(&entry.value, store))
-                }
-                _ => false,
-            };
-        };
-        let Some(volume) = map.volumes.get(&id).map(|entry| &entry.value) else { return true };
-        match order {
-            Order::Move { from, to, .. } => {
-                !names(volume, from) || (volume.replicas.contains(to) && volume.moving.is_none())
-            }
-            Order::Copy { to, .. } => volume.replicas.contains(to),
-            Order::Repair { .. } => {
-                volume.replicas.len() < 2 || facts.hints.repaired.contains(&order.id())
-            }
-            Order::Pause | Order::Rebalance | Order::Drain { .. } => false,
-        }
     }
 
     fn add(&mut self, order: &Order) {
@@ -113,6 +88,31 @@ impl Wishes {
             }
             _ => targets.choose(case, kept).cloned(),
         }
+    }
+}
+
+fn is_done(facts: Facts<'_>, order: &Order) -> bool {
+    let map = facts.map;
+    let Some(id) = order.volume() else {
+        return match order {
+            // Nobody is left to be emptied.
+            Order::Drain { store } => {
+                !map.stores.contains_key(store)
+                    && !map.volumes.values().any(|entry| names(&entry.value, store))
+            }
+            _ => false,
+        };
+    };
+    let Some(volume) = map.volumes.get(&id).map(|entry| &entry.value) else { return true };
+    match order {
+        Order::Move { from, to, .. } => {
+            !names(volume, from) || (volume.replicas.contains(to) && volume.moving.is_none())
+        }
+        Order::Copy { to, .. } => volume.replicas.contains(to),
+        Order::Repair { .. } => {
+            volume.replicas.len() < 2 || facts.hints.repaired.contains(&order.id())
+        }
+        Order::Pause | Order::Rebalance | Order::Drain { .. } => false,
     }
 }
 

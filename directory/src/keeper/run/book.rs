@@ -155,7 +155,9 @@ impl Book {
         let over =
             self.active.iter().filter(|(volume, active)| !active.is_running && !planned(**volume));
         let over: Vec<_> = over.map(|(volume, _)| *volume).collect();
-        over.into_iter().for_each(|volume| self.end(volume, None));
+        for volume in over {
+            self.end(volume, None);
+        }
     }
 
     fn end(&mut self, volume: VolumeId, error: Option<String>) {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures::future;
 use hayrick_store::status::StoreStatus;
-use hayrick_store::{StoreError, VolumeId};
+use hayrick_store::{StoreError, StoreHandle, VolumeId};
 use tokio::time::Instant;
 
+use super::probe::Probe;
 use crate::backoff::Backoff;
 use crate::keeper::KeeperConfig;
 use crate::keeper::health::{Health, Judge, Round, usual};
@@ -18,8 +19,13 @@ use crate::{ClusterMap, KnownStore, StoreId, StorePool};
 /// The longest that replicas which will not become alike are left alone.
 const MAX_COMPARE_PAUSE: Duration = Duration::from_hours(1);
 
-/// How a store answered, and how soon.
-type Answer = (Result<StoreStatus, StoreError>, Duration);
+/// How a store answered.
+struct Answer {
+    status: Result<StoreStatus, StoreError>,
+    took: Duration,
+    /// Why a needle could not be read.
+    fault: Option<String>,
+}
 
 /// What was seen, in this round and before.
 pub(super) struct Observer {
@@ -47,15 +53,8 @@ impl Observer {
     /// One round. Stores that do not answer cost it no more than their client's timeout.
     pub(super) async fn look(&mut self, map: &ClusterMap, stores: &StorePool) {
         let asked = map.stores.keys().map(|id| async {
-            let began = Instant::now();
-            let status = match stores.get(id) {
-                Some(store) => store.status().await,
-                None => Err(StoreError::Unavailable {
-                    store: id.to_string(),
-                    reason: "nobody knows its address".to_owned(),
-                }),
-            };
-            (id.clone(), (status, began.elapsed()))
+            let probe = Probe::choose(map, self.view.stores.get(id));
+            (id.clone(), ask(id, stores.get(id), probe).await)
         });
         let answers: BTreeMap<_, _> = future::join_all(asked).await.into_iter().collect();
         self.judges.retain(|id, _| map.stores.contains_key(id));
@@ -70,13 +69,14 @@ impl Observer {
     }
 
     fn judge(&mut self, answers: &BTreeMap<StoreId, Answer>) {
-        for (id, (status, took)) in answers {
+        for (id, answer) in answers {
             let others =
-                answers.iter().filter(|(other, (status, _))| *other != id && status.is_ok());
-            let usual = usual(others.map(|(_, (_, took))| *took).collect());
-            let round = match status {
-                Ok(_) => Round::Answered(*took),
-                Err(error) => Round::Silent(error.to_string()),
+                answers.iter().filter(|(other, answer)| *other != id && answer.status.is_ok());
+            let usual = usual(others.map(|(_, answer)| answer.took).collect());
+            let round = match (&answer.status, &answer.fault) {
+                (Ok(_), None) => Round::Answered(answer.took),
+                (Ok(_), Some(fault)) => Round::Faulty(fault.clone()),
+                (Err(error), _) => Round::Silent(error.to_string()),
             };
             let judge = self.judges.entry(id.clone()).or_default();
             let before = judge.health();
@@ -96,20 +96,18 @@ impl Observer {
         map: &ClusterMap,
         id: &StoreId,
         known: &KnownStore,
-        (status, _): &Answer,
+        answer: &Answer,
     ) -> StoreView {
         let judge = self.judges.get(id);
-        match status {
-            Ok(status) => StoreView {
-                is_well: judge.is_some_and(|judge| judge.health() == Health::Well),
-                is_draining: map.is_draining(id),
-                ..StoreView::answering(known.rack.clone(), status)
-            },
-            Err(_) => {
-                let away_since = judge.and_then(Judge::away_since);
-                let is_lost = lasts(away_since, self.config.grace.duration());
-                StoreView::silent(known.rack.clone(), is_lost)
-            }
+        let Ok(status) = &answer.status else {
+            let away_since = judge.and_then(Judge::away_since);
+            let is_lost = lasts(away_since, self.config.grace.duration());
+            return StoreView::silent(known.rack.clone(), is_lost);
+        };
+        StoreView {
+            is_well: judge.is_some_and(|judge| judge.health() == Health::Well),
+            is_draining: map.is_draining(id),
+            ..StoreView::answering(known.rack.clone(), status)
         }
     }
 
@@ -175,6 +173,22 @@ impl Observer {
     pub(super) fn judges(&self) -> &BTreeMap<StoreId, Judge> {
         &self.judges
     }
+}
+
+/// Asks a store how it is, and for a needle.
+async fn ask(id: &StoreId, store: Option<StoreHandle>, probe: Option<Probe>) -> Answer {
+    let began = Instant::now();
+    let Some(store) = store else {
+        let reason = "nobody knows its address".to_owned();
+        let status = Err(StoreError::Unavailable { store: id.to_string(), reason });
+        return Answer { status, took: Duration::ZERO, fault: None };
+    };
+    let (status, took) = (store.status().await, began.elapsed());
+    let fault = match probe.filter(|_| status.is_ok()) {
+        Some(probe) => probe.read(&store).await.err(),
+        None => None,
+    };
+    Answer { status, took, fault }
 }
 
 /// The replicas of a set that answered.

@@ -274,3 +274,17 @@ fn a_volume_that_cannot_be_opened_is_removed_by_a_newer_order_too() {
     remove_broken(&shared, id(), E2).unwrap();
     assert_eq!(files_of(&disk), Vec::<String>::new());
 }
+
+#[test]
+fn while_nobody_can_tell_whether_a_replica_is_whole_nothing_is_said_to_be_missing() {
+    let (disk, volume) = replica(true);
+    drop(volume);
+    // The volume file and its index file come first.
+    disk.fail_next(Call::Open, 2, rustix::io::Errno::IO);
+    let volume = open(&disk);
+    assert!(disk.stop_failing());
+    assert!(matches!(get(&volume, 1), Err(StoreError::Failed { .. })));
+    assert!(matches!(put_under(&volume, E1, 1), Err(StoreError::Failed { .. })));
+    drop(volume);
+    assert!(open(&disk).is_copying());
+}

@@ -13,6 +13,7 @@ use hayrick_proxy::Proxy;
 use hayrick_service::client::{Client, ClientOptions};
 use hayrick_store::Store;
 use hayrick_store::config::StoreOptions;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ pub struct StoreNode {
     coordinator: Arc<ZooKeeperCoordinator>,
     store: Arc<Store>,
     registered: Registered,
+    following: JoinHandle<()>,
 }
 
 /// A directory of a cluster.
@@ -74,7 +76,7 @@ impl StoreNode {
         let address = config.reached_at(internal)?;
         let coordinator = join(config, folder).await?;
         let cluster = coordinator.map().cluster_id;
-        let options = StoreOptions { peers: peer_options(settings), ..settings.store.clone() };
+        let options = store_options(settings);
         let opened = spawn_blocking(move || Store::open(cluster, options)).await;
         let opened = opened.map_err(|error| Failure::failed(format!("loading died: {error}")))?;
         let store = opened.map_err(|error| Failure::failed(error.to_string()))?;
@@ -83,7 +85,8 @@ impl StoreNode {
         let rack = config.rack.clone();
         let registration = Registration { store: id, rack, address, disks: disks.collect() };
         let registered = coordinator.register(registration).await.map_err(refused)?;
-        Ok(Self { coordinator, store, registered })
+        let following = tokio::spawn(leave_to_keeper(Arc::clone(&store), coordinator.subscribe()));
+        Ok(Self { coordinator, store, registered, following })
     }
 
     /// The store's two interfaces.
@@ -103,6 +106,7 @@ impl StoreNode {
     /// Leaves the cluster, syncs every volume and saves the indexes.
     pub async fn close(self) {
         leave(self.registered).await;
+        self.following.abort();
         self.store.close().await;
     }
 }
@@ -191,6 +195,12 @@ impl ProxyNode {
     }
 }
 
+async fn leave(registered: Registered) {
+    if let Err(error) = registered.leave().await {
+        tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
+    }
+}
+
 impl KeeperNode {
     /// Stands for election. `admin` is where its admin listener ended up.
     pub async fn open(
@@ -233,12 +243,6 @@ impl KeeperNode {
     }
 }
 
-async fn leave(registered: Registered) {
-    if let Err(error) = registered.leave().await {
-        tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
-    }
-}
-
 fn cluster(settings: &Settings) -> Result<&ClusterConfig, Failure> {
     settings.cluster.as_ref().ok_or_else(|| {
         missing("cluster.zookeeper.connect", "a role of its own needs ZooKeeper, as HOST:PORT")
@@ -277,6 +281,24 @@ fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool
 fn peers(settings: &Settings) -> Client {
     let timeout = Some(PEER_ANSWER_TIMEOUT);
     Client::new(ClientOptions { timeout, ..peer_options(settings) })
+}
+
+/// How a store works that is one of several.
+fn store_options(settings: &Settings) -> StoreOptions {
+    let mut options = StoreOptions { peers: peer_options(settings), ..settings.store.clone() };
+    options.volume.replicated = true;
+    options
+}
+
+/// While there is a keeper, it says when volumes are compacted: never all replicas at once.
+async fn leave_to_keeper(store: Arc<Store>, mut maps: watch::Receiver<Arc<ClusterMap>>) {
+    loop {
+        let there_is_one = maps.borrow_and_update().keeper.is_some();
+        store.leave_to_keeper(there_is_one);
+        if maps.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// How stores ask each other: with more patience, as replicas are read at a measured pace.

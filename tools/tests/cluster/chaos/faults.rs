@@ -13,6 +13,7 @@ pub enum Role {
     Store,
     Directory,
     Proxy,
+    Keeper,
 }
 
 /// Something that goes wrong, and is put right again.
@@ -73,7 +74,8 @@ impl Fault {
     pub fn costs_no_read(self) -> bool {
         matches!(
             self,
-            Self::Kill(Role::Store, _)
+            Self::Kill(Role::Store | Role::Keeper, _)
+                | Self::Freeze(Role::Keeper, _)
                 | Self::ProxyWithoutZooKeeper
                 | Self::KillZooKeeperLeader
                 | Self::IsolateZooKeeperLeader
@@ -166,6 +168,7 @@ fn process(fleet: &mut Fleet, role: Role, number: usize) -> &mut super::super::p
         Role::Store => &mut fleet.stores,
         Role::Directory => &mut fleet.directories,
         Role::Proxy => &mut fleet.proxies,
+        Role::Keeper => &mut fleet.keepers,
     };
     &mut processes[number]
 }

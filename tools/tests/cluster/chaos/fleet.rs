@@ -18,12 +18,17 @@ pub const COPIES: usize = 3;
 /// The rack of each store.
 const RACKS: [&str; 5] = ["r1", "r1", "r2", "r2", "r3"];
 
+/// A keeper that does in seconds what takes minutes in real life.
+const KEEPER: &str =
+    "[keeper]\ninterval = \"500ms\"\ngrace = \"6s\"\ndiffer = \"5s\"\nmin_free = \"1MiB\"\n";
+
 pub struct Fleet {
     pub zookeeper: Ensemble,
     pub postgres: Postgres,
     pub stores: Vec<Process>,
     pub directories: Vec<Process>,
     pub proxies: Vec<Process>,
+    pub keepers: Vec<Process>,
     /// All that others ask of the first store goes through it.
     pub relay: Relay,
     pub http: Client,
@@ -63,13 +68,26 @@ impl Fleet {
         let directories = vec![directory("d1"), directory("d2")];
         let proxy = |name| start(&network.host(), "proxy", name, "");
         let proxies = vec![proxy("p1"), proxy("p2")];
+        let keeper = |name| start(&network.host(), "keeper", name, KEEPER);
+        let keepers = vec![keeper("k1"), keeper("k2")];
         let token = Some(Secret::new(TOKEN));
         let http = Client::new(ClientOptions { token, ..ClientOptions::default() });
         let bucket =
             json!({"name": "photos", "read": "public", "write": "public", "copies": COPIES});
         let url = format!("{}/directory/buckets", directories[0].admin);
         http.post(url).json(&bucket).send().await.unwrap();
-        Self { zookeeper, postgres, stores, directories, proxies, relay, http, folder, network }
+        Self {
+            zookeeper,
+            postgres,
+            stores,
+            directories,
+            proxies,
+            keepers,
+            relay,
+            http,
+            folder,
+            network,
+        }
     }
 
     pub fn doors(&self) -> Vec<String> {
@@ -88,7 +106,8 @@ impl Fleet {
 
     /// Every process but those of ZooKeeper and PostgreSQL.
     pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
-        self.stores.iter_mut().chain(&mut self.directories).chain(&mut self.proxies)
+        let servers = self.stores.iter_mut().chain(&mut self.directories);
+        servers.chain(&mut self.proxies).chain(&mut self.keepers)
     }
 }
 

@@ -55,6 +55,13 @@ impl Log {
     }
 }
 
+impl Log {
+    fn failures(&self, since: Instant, until: Instant) -> Vec<String> {
+        let during = self.failed.iter().filter(|(at, _)| (since..until).contains(at));
+        during.map(|(_, error)| error.clone()).collect()
+    }
+}
+
 impl Service {
     pub fn reads(&self, since: Instant, until: Instant) -> Weather {
         self.reads.lock().unwrap().weather(since, until)
@@ -66,9 +73,12 @@ impl Service {
 
     /// The failed reads, in words.
     pub fn failed_reads(&self, since: Instant, until: Instant) -> Vec<String> {
-        let reads = self.reads.lock().unwrap();
-        let during = reads.failed.iter().filter(|(at, _)| (since..until).contains(at));
-        during.map(|(_, error)| error.clone()).collect()
+        self.reads.lock().unwrap().failures(since, until)
+    }
+
+    /// The failed writes, in words.
+    pub fn failed_writes(&self, since: Instant, until: Instant) -> Vec<String> {
+        self.writes.lock().unwrap().failures(since, until)
     }
 }
 
