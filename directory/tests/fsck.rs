@@ -70,7 +70,7 @@ impl Cluster {
         let NeedleId { volume, key, cookie } = place.id;
         let needle = NewNeedle { key, cookie, meta, data: b"hello".to_vec().into() };
         for (_, store) in &self.stores {
-            store.put(volume, Epoch::NONE, vec![needle.clone()]).await.unwrap();
+            store.put(volume, Epoch::new(place.epoch), vec![needle.clone()]).await.unwrap();
         }
         (place.id, version)
     }
@@ -165,7 +165,7 @@ async fn a_needle_that_one_replica_lacks_is_named_with_its_object() {
     let cluster = Cluster::open(folder.path()).await;
     let [lost, whole] = [cluster.upload("lost").await, cluster.upload("whole").await];
     let (b, store) = cluster.stores.last().unwrap();
-    store.delete(lost, Epoch::NONE).await.unwrap();
+    store.delete(lost, Epoch::new(1)).await.unwrap();
     let found = cluster.fsck(0, true).await;
     assert_eq!((found.missing_needles, found.orphans), (1, 0));
     let missing = found.missing.first().unwrap();
