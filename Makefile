@@ -19,7 +19,7 @@ torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for S
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test bounds -- --nocapture --test-threads 1
 
-FUZZ_TARGETS := superblock needle meta index batch volume
+FUZZ_TARGETS := superblock needle meta index batch epoch replica volume
 FUZZ_SECONDS ?= 30
 
 fuzz: tools fuzz-tools ## Fuzz everything that decodes, FUZZ_SECONDS each

@@ -116,6 +116,7 @@ fn fault(error: StoreError) -> StoreFault {
         error @ (StoreError::NotFound
         | StoreError::Conflict { .. }
         | StoreError::ReadOnly(_)
+        | StoreError::NoEpoch { .. }
         | StoreError::NoJob(_)
         | StoreError::VolumeFull(_)
         | StoreError::TooLarge { .. }

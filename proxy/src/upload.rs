@@ -327,6 +327,7 @@ fn helped_by_another_volume(error: &StoreError) -> bool {
         | StoreError::NoVolume(_)
         | StoreError::ReadOnly(_)
         | StoreError::StaleEpoch { .. }
+        | StoreError::NoEpoch { .. }
         | StoreError::Copying(_)
         | StoreError::NoJob(_)
         | StoreError::VolumeFull(_)

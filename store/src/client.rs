@@ -15,14 +15,14 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::http::{
-    CLUSTER_HEADER, EPOCH_HEADER, META_HEADER, Subject, batch, job_error, meta_value, store_error,
-    unavailable,
+    CLUSTER_HEADER, EPOCH_HEADER, META_HEADER, Subject, batch, job_error, listing, meta_value,
+    records, store_error, unavailable,
 };
 use crate::id::{Epoch, Key, NeedleId, VolumeId};
 use crate::jobs::JobStatus;
 use crate::status::StoreStatus;
 use crate::sync::{Peer, RepairRequest, SyncRequest, Synced};
-use crate::volume::NewNeedle;
+use crate::volume::{Held, KeyPage, NewNeedle};
 
 /// A store that takes longer to say how it is counts as one that does not answer.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -157,6 +157,47 @@ impl StoreClient {
     ) -> Result<(), StoreError> {
         let call = self.order(Method::PUT, &format!("/{volume}/confirmed"), epoch);
         self.done(call.json(&through_ns), of(volume, epoch)).await
+    }
+
+    /// What errors call the store.
+    pub(crate) fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// A page of a replica's keys, from `first` on.
+    pub(crate) async fn keys(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        first: Key,
+    ) -> Result<KeyPage, StoreError> {
+        let path = format!("/{volume}/keys?first={first}");
+        let call = self.order(Method::GET, &path, epoch);
+        let bytes = call.send_bytes(listing::MAX_BYTES).await;
+        let bytes = bytes.map_err(|error| store_error(error, self.name(), of(volume, epoch)))?;
+        listing::decode(bytes).map_err(|error| unavailable(self.name(), &error))
+    }
+
+    /// What a replica holds under the first of `keys`: as many as fit into an answer, and at
+    /// least one.
+    pub(crate) async fn records(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        keys: &[Key],
+    ) -> Result<Vec<(Key, Held)>, StoreError> {
+        let call = self.order(Method::POST, &format!("/{volume}/records"), epoch).json(&keys);
+        let bytes = call.send_bytes(records::MAX_BYTES).await;
+        let bytes = bytes.map_err(|error| store_error(error, self.name(), of(volume, epoch)))?;
+        let records = records::decode(bytes).map_err(|error| unavailable(self.name(), &error))?;
+        let answers_us = !records.is_empty()
+            && records.len() <= keys.len()
+            && records.iter().zip(keys).all(|((found, _), asked)| found == asked);
+        if answers_us {
+            Ok(records)
+        } else {
+            Err(unavailable(self.name(), &"it answers other questions"))
+        }
     }
 
     /// See [`StoreHandle::start_sync`](crate::StoreHandle::start_sync).

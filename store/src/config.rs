@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hayrick_service::client::ClientOptions;
 use hayrick_service::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +44,10 @@ pub struct StoreConfig {
     /// 32 MiB. It reads as slowly as `scrub_pass` allows, and this fast only when asked to,
     /// as does a verification.
     pub scrub_max_rate: ByteSize,
-    /// Compaction, scrub and verification slow down while clients wait for a disk longer than this on
+    /// Syncs between the replicas of a volume move no more than this each second to or from
+    /// one disk; 0 is no limit. Default 64 MiB.
+    pub sync_max_rate: ByteSize,
+    /// Compaction, scrub, syncs and verification slow down while clients wait for a disk longer than this on
     /// average, or twice as long as without them. Default 50ms.
     pub background_latency: Span,
     /// Bytes of uploads that may be in memory at one time. Default 256 MiB.
@@ -78,6 +82,7 @@ impl Default for StoreConfig {
             compaction_max_rate: ByteSize::mib(64),
             scrub_pass: Span::secs(30 * 24 * 3600),
             scrub_max_rate: ByteSize::mib(32),
+            sync_max_rate: ByteSize::mib(64),
             background_latency: Span::millis(50),
             upload_memory: ByteSize::mib(256),
             queue_len: 1024,
@@ -98,6 +103,8 @@ pub struct StoreOptions {
     pub background: BackgroundRates,
     /// Bytes of uploads that may be in memory at one time.
     pub upload_memory_bytes: u64,
+    /// How other stores are asked.
+    pub peers: ClientOptions,
 }
 
 /// How fast background work may go, on each disk.
@@ -107,6 +114,8 @@ pub struct BackgroundRates {
     pub compaction: u64,
     /// The scrub, in bytes per second; 0 for no limit.
     pub scrub: u64,
+    /// What is fetched from other replicas, and by them, in bytes per second; 0 for no limit.
+    pub sync: u64,
     /// The time in which the scrub gets round; `None` for only when asked.
     pub scrub_pass: Option<Duration>,
     /// How long clients may wait for the disk.
@@ -116,7 +125,7 @@ pub struct BackgroundRates {
 impl BackgroundRates {
     /// The pace of one disk.
     pub fn disk(&self) -> Arc<DiskPace> {
-        Arc::new(DiskPace::new(self.latency, self.compaction, self.scrub))
+        Arc::new(DiskPace::new(self.latency, self.compaction, self.scrub, self.sync))
     }
 }
 
@@ -184,10 +193,12 @@ impl StoreConfig {
             background: BackgroundRates {
                 compaction: self.compaction_max_rate.bytes(),
                 scrub: self.scrub_max_rate.bytes(),
+                sync: self.sync_max_rate.bytes(),
                 scrub_pass: Some(self.scrub_pass.duration()).filter(|pass| !pass.is_zero()),
                 latency: self.background_latency.duration(),
             },
             upload_memory_bytes: self.upload_memory.bytes(),
+            peers: ClientOptions::default(),
         })
     }
 
@@ -195,6 +206,7 @@ impl StoreConfig {
         let rates = [
             ("compaction_max_rate", self.compaction_max_rate),
             ("scrub_max_rate", self.scrub_max_rate),
+            ("sync_max_rate", self.sync_max_rate),
         ];
         for (key, rate) in rates {
             if (1..64 << 10).contains(&rate.bytes()) {
@@ -224,7 +236,7 @@ mod tests {
         type Spoil = fn(&mut StoreConfig);
         let good = StoreConfig { disks: vec!["d".into()], ..StoreConfig::default() };
         assert!(good.check().is_ok());
-        let cases: [(&str, Spoil); 10] = [
+        let cases: [(&str, Spoil); 11] = [
             ("disks", |c| c.disks.clear()),
             ("volume_size", |c| c.volume_size = ByteSize::gib(33)),
             ("volume_size", |c| c.volume_size = ByteSize::kib(1)),
@@ -232,6 +244,7 @@ mod tests {
             ("queue_len", |c| c.queue_len = 0),
             ("compaction_max_rate", |c| c.compaction_max_rate = ByteSize::new(1)),
             ("scrub_max_rate", |c| c.scrub_max_rate = ByteSize::kib(63)),
+            ("sync_max_rate", |c| c.sync_max_rate = ByteSize::new(1)),
             ("scrub_pass", |c| c.scrub_pass = Span::secs(59)),
             ("background_latency", |c| c.background_latency = Span::secs(0)),
             ("upload_memory", |c| c.upload_memory = ByteSize::mib(1)),

@@ -37,6 +37,17 @@ pub enum StoreError {
         /// The epoch that the replica knows.
         known: Epoch,
     },
+    /// The replica's own epoch is lost, so it obeys no order until it is fenced anew by somebody
+    /// who knows the cluster map. Use another volume.
+    #[error(
+        "the epoch file of volume {volume} cannot be used ({reason}): the keeper sets it right; where there is none, remove the file and restart the store"
+    )]
+    NoEpoch {
+        /// The volume asked.
+        volume: VolumeId,
+        /// What is wrong with the file.
+        reason: Arc<str>,
+    },
     /// The replica is still being filled: it takes no new needles, and what it does not have
     /// may exist. Use another volume; read another replica.
     #[error("volume {0} is still being copied to this store")]

@@ -6,16 +6,19 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use crate::id::VolumeId;
 use crate::store::Store;
-use crate::sync::Synced;
-use crate::volume::{Compacted, Progress, VerifyReport};
+use crate::sync::{SyncOrder, Synced};
+use crate::volume::{Compacted, Progress, VerifyReport, Volume};
 
 /// How many jobs that are over are remembered.
 const REMEMBERED: usize = 100;
-/// How many may run at one time.
+/// How many may run at one time, beside syncs.
 const MAX_RUNNING: usize = 4;
+/// How many syncs may run at one time.
+const MAX_SYNCS: usize = 4;
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,24 @@ pub enum JobKind {
     Verify,
     /// Fetches from other replicas what this one lacks.
     Sync,
+}
+
+/// What a job on a thread of its own does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Copies what is alive into a new file.
+    Compact,
+    /// Reads every byte and tells what is damaged.
+    Verify,
+}
+
+impl From<Task> for JobKind {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::Compact => Self::Compact,
+            Task::Verify => Self::Verify,
+        }
+    }
 }
 
 /// A job as it is now.
@@ -73,11 +94,14 @@ pub struct Jobs {
 struct Book {
     last_id: u64,
     jobs: VecDeque<Job>,
+    syncs: Vec<JoinHandle<()>>,
 }
 
 struct Job {
     status: JobStatus,
     progress: Progress,
+    /// What a sync was started with.
+    sync: Option<SyncOrder>,
 }
 
 /// Why a job was not started.
@@ -92,49 +116,73 @@ pub enum StartError {
         job: u64,
     },
     /// As many jobs run as may.
-    #[error("{MAX_RUNNING} jobs are running; wait for one to end")]
-    TooMany,
+    #[error("{most} jobs are running; wait for one to end")]
+    TooMany {
+        /// How many that is.
+        most: usize,
+    },
 }
 
 impl Jobs {
-    /// Starts a job on a thread of its own and gives its number.
+    /// Starts a compaction or verification on a thread of its own, and tells of it.
     pub fn start(
         &self,
         store: &Arc<Store>,
-        kind: JobKind,
+        task: Task,
         volume: VolumeId,
     ) -> Result<JobStatus, StartError> {
         let mut book = self.jobs.lock();
-        let running = || book.jobs.iter().filter(|job| job.status.outcome.is_none());
-        if let Some(job) = running().find(|job| job.status.volume == volume) {
+        let of_volume = |job: &&Job| job.status.volume == volume && job.sync.is_none();
+        if let Some(job) = book.running().find(of_volume) {
             return Err(StartError::Running { volume, job: job.status.id });
         }
-        if running().count() >= MAX_RUNNING {
-            return Err(StartError::TooMany);
+        if book.running().filter(|job| job.sync.is_none()).count() >= MAX_RUNNING {
+            return Err(StartError::TooMany { most: MAX_RUNNING });
         }
-        book.last_id += 1;
-        let started =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let started_ms = u64::try_from(started.as_millis()).unwrap_or(u64::MAX);
-        let id = book.last_id;
-        let status = JobStatus {
-            id,
-            kind,
-            volume,
-            done_bytes: 0,
-            total_bytes: 0,
-            started_ms,
-            outcome: None,
-        };
-        let progress = Progress::default();
-        book.jobs.push_back(Job { status: status.clone(), progress: progress.clone() });
-        book.forget_old();
-        let store = Arc::clone(store);
+        let (status, progress) = book.begin(task.into(), volume, None);
+        let (store, id) = (Arc::clone(store), status.id);
         std::thread::spawn(move || {
-            let outcome = run(&store, kind, volume, &progress);
+            let outcome = run(&store, task, volume, &progress);
             store.jobs().finish(id, outcome);
         });
         Ok(status)
+    }
+
+    /// Starts a sync beside the jobs of other kinds, and tells of it. One that is under way
+    /// and the same is told of instead.
+    pub(crate) fn start_sync(
+        &self,
+        store: &Arc<Store>,
+        volume: Arc<Volume>,
+        order: SyncOrder,
+    ) -> Result<JobStatus, StartError> {
+        let mut book = self.jobs.lock();
+        let id = volume.id();
+        let of_volume = |job: &&Job| job.status.volume == id && job.sync.is_some();
+        if let Some(job) = book.running().find(of_volume) {
+            let is_same = job.sync.as_ref() == Some(&order);
+            let running = StartError::Running { volume: id, job: job.status.id };
+            return if is_same { Ok(job.now()) } else { Err(running) };
+        }
+        if book.running().filter(|job| job.sync.is_some()).count() >= MAX_SYNCS {
+            return Err(StartError::TooMany { most: MAX_SYNCS });
+        }
+        let (status, progress) = book.begin(JobKind::Sync, id, Some(order.clone()));
+        let (job, store) = (status.id, Arc::clone(store));
+        book.syncs.retain(|task| !task.is_finished());
+        book.syncs.push(tokio::spawn(async move {
+            let outcome = order.carry_out(&store, volume, progress).await;
+            store.jobs().finish(job, outcome);
+        }));
+        Ok(status)
+    }
+
+    /// Ends all syncs, wherever they are: they can be begun again.
+    pub(crate) async fn end_syncs(&self) {
+        let syncs = std::mem::take(&mut self.jobs.lock().syncs);
+        syncs.iter().for_each(JoinHandle::abort);
+        // What they hold of the store is gone when they are.
+        futures::future::join_all(syncs).await;
     }
 
     /// One job.
@@ -167,6 +215,34 @@ impl Jobs {
 }
 
 impl Book {
+    fn running(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(|job| job.status.outcome.is_none())
+    }
+
+    fn begin(
+        &mut self,
+        kind: JobKind,
+        volume: VolumeId,
+        sync: Option<SyncOrder>,
+    ) -> (JobStatus, Progress) {
+        self.last_id += 1;
+        let started =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let status = JobStatus {
+            id: self.last_id,
+            kind,
+            volume,
+            done_bytes: 0,
+            total_bytes: 0,
+            started_ms: u64::try_from(started.as_millis()).unwrap_or(u64::MAX),
+            outcome: None,
+        };
+        let progress = Progress::default();
+        self.jobs.push_back(Job { status: status.clone(), progress: progress.clone(), sync });
+        self.forget_old();
+        (status, progress)
+    }
+
     fn forget_old(&mut self) {
         while self.jobs.len() > REMEMBERED {
             match self.jobs.iter().position(|job| job.status.outcome.is_some()) {
@@ -184,22 +260,21 @@ impl Job {
     }
 }
 
-fn run(store: &Store, kind: JobKind, id: VolumeId, progress: &Progress) -> JobOutcome {
+fn run(store: &Store, task: Task, id: VolumeId, progress: &Progress) -> JobOutcome {
     let volume = match store.volume(id) {
         Ok(volume) => volume,
         Err(error) => return JobOutcome::Failed(error.to_string()),
     };
-    let outcome = match kind {
-        JobKind::Compact => {
+    let outcome = match task {
+        Task::Compact => {
             volume.compact(progress).map(JobOutcome::Compacted).map_err(|error| error.to_string())
         }
-        JobKind::Sync => Err("not there yet".to_owned()),
-        JobKind::Verify => {
+        Task::Verify => {
             volume.verify(progress).map(JobOutcome::Verified).map_err(|error| error.to_string())
         }
     };
     outcome.unwrap_or_else(|reason| {
-        tracing::error!(volume = %id, ?kind, %reason, "job failed");
+        tracing::error!(volume = %id, ?task, %reason, "job failed");
         JobOutcome::Failed(reason)
     })
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::disk::{DataDir, DataDirError};
 use crate::id::VolumeId;
-use crate::volume::{OpenReport, Volume, VolumeOptions, files};
+use crate::volume::{OpenReport, Volume, VolumeOptions, clear_removed, files};
 
 /// A volume that is on a disk of this store.
 pub(crate) enum Slot {
@@ -41,6 +41,7 @@ pub(crate) fn load_volumes(
             .disk
             .list()
             .map_err(|source| DataDirError::Io { path: disk.path.clone(), source })?;
+        clear_removed(&*disk.disk, &names);
         found.extend(
             names.iter().filter_map(|name| files::parse_volume(name)).map(|id| (id, number, disk)),
         );

@@ -83,6 +83,9 @@ fn look_after(store: &Store) {
 
 fn compact_some(store: &Store, cancelled: &Progress, gave_up: &mut GaveUp) {
     gave_up.retain(|_, when| when.elapsed() < RETRY);
+    if store.is_left_to_keeper() {
+        return;
+    }
     for volume in store.volumes() {
         let wanted = wants_compaction(&volume, store.options().compaction);
         if wanted && !gave_up.contains_key(&volume.id()) && !compact(&volume, cancelled) {

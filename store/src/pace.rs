@@ -290,17 +290,20 @@ pub struct DiskPace {
     pub compaction: Pacer,
     /// The scrub.
     pub scrub: Pacer,
+    /// What other replicas fetch from here, and what is fetched from them.
+    pub sync: Pacer,
     /// Verifications that an operator waits for: as fast as the scrub may ever go.
     pub verify: Pacer,
 }
 
 impl DiskPace {
     /// Paces for a disk: how long clients may wait, and limits in bytes per second, 0 for none.
-    pub fn new(target: Duration, compaction: u64, scrub: u64) -> Self {
+    pub fn new(target: Duration, compaction: u64, scrub: u64, sync: u64) -> Self {
         let foreground = Arc::new(Foreground::new(target));
         Self {
             compaction: Pacer::new(Arc::clone(&foreground), compaction),
             scrub: Pacer::new(Arc::clone(&foreground), scrub),
+            sync: Pacer::new(Arc::clone(&foreground), sync),
             verify: Pacer::new(Arc::clone(&foreground), scrub),
             foreground,
         }
@@ -310,7 +313,7 @@ impl DiskPace {
 impl Default for DiskPace {
     /// No limits, but yielding.
     fn default() -> Self {
-        Self::new(Duration::from_millis(50), 0, 0)
+        Self::new(Duration::from_millis(50), 0, 0, 0)
     }
 }
 

@@ -6,8 +6,11 @@ mod volumes;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use hayrick_service::client::Client;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::StoreOptions;
@@ -19,12 +22,15 @@ use crate::jobs::Jobs;
 use crate::load::{Slot, load_volumes};
 use crate::maintenance::Maintenance;
 use crate::scrub::Scrub;
-use crate::volume::{NewNeedle, Volume};
+use crate::volume::{NewNeedle, Order, Volume};
 
 pub use self::needle::NeedleReader;
 
 /// Uploads above this size are checksummed off the async threads.
 const INLINE_CHECKSUM_BYTES: usize = 256 << 10;
+
+/// How many repairs of single needles may run at one time.
+const MAX_REPAIRS: usize = 8;
 
 /// An open store. Volume code is synchronous; this is the bridge that async tasks cross.
 pub struct Store {
@@ -32,11 +38,17 @@ pub struct Store {
     options: StoreOptions,
     disks: Vec<DataDir>,
     volumes: RwLock<BTreeMap<VolumeId, Slot>>,
-    /// Held while a volume is made.
-    creating: Mutex<()>,
+    /// Held while a volume is made or removed.
+    changing: Mutex<()>,
     jobs: Jobs,
     maintenance: Maintenance,
     scrub: Scrub,
+    /// Whether somebody else says when volumes are compacted.
+    left_to_keeper: AtomicBool,
+    /// How other stores are asked.
+    peers: Client,
+    /// Repairs that may run at one time.
+    repairs: Semaphore,
 }
 
 impl Store {
@@ -60,12 +72,16 @@ impl Store {
     ) -> Result<Arc<Self>, DataDirError> {
         let volumes = load_volumes(&disks, cluster, &options.volume)?;
         let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
+        let peers = Client::new(options.peers.clone());
         let store = Arc::new(Self {
             cluster,
             options,
             disks,
             volumes: RwLock::new(volumes),
-            creating: Mutex::new(()),
+            changing: Mutex::new(()),
+            left_to_keeper: AtomicBool::new(false),
+            peers,
+            repairs: Semaphore::new(MAX_REPAIRS),
             jobs: Jobs::default(),
             maintenance: Maintenance::default(),
             scrub,
@@ -84,11 +100,12 @@ impl Store {
         needles: Vec<NewNeedle>,
     ) -> Result<(), StoreError> {
         let volume = self.volume(volume)?;
+        obey(&volume, epoch).await?;
         let bytes: usize = needles.iter().map(|needle| needle.data.len()).sum();
         let answer = if bytes > INLINE_CHECKSUM_BYTES {
-            blocking(move || volume.put(needles)).await??
+            blocking(move || volume.put_under(Some(epoch), needles)).await??
         } else {
-            volume.put(needles)?
+            volume.put_under(Some(epoch), needles)?
         };
         answer.await.map_err(|_| stopping())?
     }
@@ -120,7 +137,9 @@ impl Store {
         removed: Meta,
     ) -> Result<bool, StoreError> {
         let volume = self.volume(id.volume)?;
-        let answer = blocking(move || volume.delete_removed(id.key, id.cookie, &removed)).await??;
+        obey(&volume, epoch).await?;
+        let delete = move || volume.delete_under(Some(epoch), id.key, id.cookie, &removed);
+        let answer = blocking(delete).await??;
         answer.await.map_err(|_| stopping())?
     }
 
@@ -174,6 +193,24 @@ impl Store {
         &self.options
     }
 
+    /// Leaves it to the cluster's keeper when volumes are compacted, or, where there is none,
+    /// does so by itself again.
+    pub fn leave_to_keeper(&self, there_is_one: bool) {
+        self.left_to_keeper.store(there_is_one, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_left_to_keeper(&self) -> bool {
+        self.left_to_keeper.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn peers(&self) -> &Client {
+        &self.peers
+    }
+
+    pub(crate) fn repairs(&self) -> &Semaphore {
+        &self.repairs
+    }
+
     /// Long tasks, running and done.
     pub fn jobs(&self) -> &Jobs {
         &self.jobs
@@ -181,6 +218,7 @@ impl Store {
 
     /// Finishes what is queued, saves every index and lets go of the data directories.
     pub async fn close(self: Arc<Self>) {
+        self.jobs.end_syncs().await;
         // A task that is cut short here is finished by the next start's recovery.
         let _ = blocking(move || {
             // Jobs first: the maintenance may be waiting for one to let go of a volume.
@@ -198,6 +236,16 @@ impl Store {
     }
 }
 
+/// Sees to it that a replica knows the epoch of an order before it is carried out. The
+/// volume's writer has the last word: what comes after a newer order is refused there.
+pub(crate) async fn obey(volume: &Arc<Volume>, epoch: Epoch) -> Result<(), StoreError> {
+    if volume.fence().check(epoch)? == Order::Current {
+        return Ok(());
+    }
+    let volume = Arc::clone(volume);
+    blocking(move || volume.fence().raise(epoch)).await?
+}
+
 /// Runs synchronous work where it may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
@@ -208,6 +256,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     })
 }
 
-fn stopping() -> StoreError {
+pub(crate) fn stopping() -> StoreError {
     StoreError::Unavailable { store: "this one".to_owned(), reason: "it is stopping".to_owned() }
 }

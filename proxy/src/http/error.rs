@@ -53,6 +53,7 @@ fn write_error(error: StoreError) -> ApiError {
             ApiError::unavailable("no store takes the object now", SOON)
         }
         error @ (StoreError::NotFound
+        | StoreError::NoEpoch { .. }
         | StoreError::NoJob(_)
         | StoreError::Corrupt { .. }
         | StoreError::Failed { .. }
@@ -77,6 +78,7 @@ pub(super) fn read_error(error: StoreError) -> ApiError {
         | StoreError::Conflict { .. }
         | StoreError::NoVolume(_)
         | StoreError::StaleEpoch { .. }
+        | StoreError::NoEpoch { .. }
         | StoreError::NoJob(_)
         | StoreError::ReadOnly(_)
         | StoreError::VolumeFull(_)

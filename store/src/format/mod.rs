@@ -7,12 +7,14 @@
 //! - [`superblock`]: the first 4 KiB of a volume file;
 //! - [`needle`]: one blob's record, with [`checksum`] for its trailer and
 //!   [`meta`] for what it says of itself;
-//! - [`index`]: the index file, a checksummed cache of what a volume says.
+//! - [`index`]: the index file, a checksummed cache of what a volume says;
+//! - [`epoch`]: the epoch file, which says what orders a replica obeys.
 //!
 //! All integers are little-endian. Reserved bytes are zero and checked, so that a
 //! later version may give them a meaning.
 
 pub mod checksum;
+pub mod epoch;
 pub mod index;
 pub mod meta;
 pub mod needle;

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use super::api_error;
 use crate::error::StoreError;
 use crate::id::{Epoch, VolumeId};
-use crate::jobs::{JobKind, JobStatus};
+use crate::jobs::{JobStatus, Task};
 use crate::scrub::ScrubError;
 use crate::status::{ScrubStatus, StoreStatus};
 use crate::store::{Store, blocking};
@@ -65,23 +65,23 @@ async fn compact(
     store: Shared,
     volume: Path<VolumeId>,
 ) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
-    start(&store, JobKind::Compact, *volume)
+    start(&store, Task::Compact, *volume)
 }
 
 async fn verify(
     store: Shared,
     volume: Path<VolumeId>,
 ) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
-    start(&store, JobKind::Verify, *volume)
+    start(&store, Task::Verify, *volume)
 }
 
 fn start(
     store: &Arc<Store>,
-    kind: JobKind,
+    task: Task,
     volume: VolumeId,
 ) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
     store.volume(volume).map_err(api_error)?;
-    let started = store.jobs().start(store, kind, volume);
+    let started = store.jobs().start(store, task, volume);
     let job =
         started.map_err(|error| ApiError::conflict(error.to_string()).with_code("JobRunning"))?;
     Ok((StatusCode::ACCEPTED, Json(job)))

@@ -11,6 +11,8 @@
 //! | `PUT /{vid}/confirmed` | 204; the body is a time in nanoseconds, see [`Store::confirm`] |
 //! | `POST /{vid}/sync` | 202 with the [`crate::jobs::JobStatus`] of a job that fetches what is missing |
 //! | `POST /{vid}/repair` | [`crate::sync::Synced`]: some needles were compared with other replicas' |
+//! | `GET /{vid}/keys?first={key}` | a [`super::listing`] of the keys from there on |
+//! | `POST /{vid}/records` | the [`super::records`] of the first of a JSON list of keys |
 //! | `POST /{vid}/compact` | 202 with the [`crate::jobs::JobStatus`] of a new job |
 //! | `GET`, `DELETE /jobs/{id}` | the [`crate::jobs::JobStatus`]; 204: the job was asked to stop |
 //! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
@@ -37,10 +39,10 @@ use futures::StreamExt as _;
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Validators};
 use hayrick_service::download::{Content, respond};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    CLUSTER_HEADER, ForEpoch, META_HEADER, api_error, batch, meta_of, meta_value, replica,
+    CLUSTER_HEADER, ForEpoch, META_HEADER, api_error, batch, meta_of, meta_value, pull, replica,
 };
 use crate::error::StoreError;
 use crate::format::meta::Meta;
@@ -51,27 +53,28 @@ use crate::store::{NeedleReader, Store};
 use crate::volume::NewNeedle;
 
 #[derive(Clone)]
-struct Server {
-    store: Arc<Store>,
+pub(super) struct Server {
+    pub(super) store: Arc<Store>,
     /// Bytes of uploads that may be in memory, in units of [`MEMORY_UNIT`].
     memory: Arc<Semaphore>,
 }
 
 /// What the upload memory is counted in: a semaphore counts no further than 2^29.
-const MEMORY_UNIT: usize = 4096;
+const MEMORY_UNIT: u64 = 4096;
 
 type Needle = Path<(VolumeId, Key, Cookie)>;
 
 /// The routes of the internal listener.
 pub fn router(store: Arc<Store>) -> Router {
-    let units = store.options().upload_memory_bytes / MEMORY_UNIT as u64;
+    let units = store.options().upload_memory_bytes / MEMORY_UNIT;
     let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
     let server = Server { store: Arc::clone(&store), memory: Arc::new(Semaphore::new(units)) };
     Router::new()
         .route("/status", get(status))
         .route("/{vid}", post(put_batch))
         .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
-        .with_state(server)
+        .with_state(server.clone())
+        .merge(pull::router(server))
         .merge(replica::router(Arc::clone(&store)))
         .layer(from_fn_with_state(store, check_cluster))
 }
@@ -122,22 +125,27 @@ async fn put_batch(
 }
 
 impl Server {
+    /// Sets memory aside until the answer is dropped.
+    pub(super) fn set_memory_aside(&self, bytes: u64) -> Result<OwnedSemaphorePermit, StoreError> {
+        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
+        let memory = Arc::clone(&self.memory).try_acquire_many_owned(units);
+        memory.map_err(|_| StoreError::Busy { what: "upload memory" })
+    }
+
     /// Reads a body into memory that is set aside for it first.
     async fn collect(
         &self,
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-    ) -> Result<(Bytes, SemaphorePermit<'_>), ApiError> {
+    ) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         let expected: usize = announced.unwrap_or(limit);
         if expected > limit {
             return Err(ApiError::too_large(limit as u64));
         }
-        let units = u32::try_from(expected.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX);
-        let memory = self.memory.try_acquire_many(units);
-        let memory = memory.map_err(|_| api_error(StoreError::Busy { what: "upload memory" }))?;
+        let memory = self.set_memory_aside(expected as u64).map_err(api_error)?;
         let mut pieces = body.into_data_stream();
         let mut data = Vec::with_capacity(announced.unwrap_or(0));
         while let Some(piece) = pieces.next().await {

@@ -57,7 +57,9 @@ pub(crate) fn api_error(error: StoreError) -> ApiError {
             tracing::error!(%volume, %key, %reason, "damaged needle not served");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, CORRUPT, "the needle is damaged")
         }
-        StoreError::Failed { .. } | StoreError::Io { .. } => ApiError::internal(message),
+        StoreError::NoEpoch { .. } | StoreError::Failed { .. } | StoreError::Io { .. } => {
+            ApiError::internal(message)
+        }
     }
 }
 

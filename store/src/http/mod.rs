@@ -4,7 +4,10 @@ pub mod admin;
 pub mod batch;
 pub mod data;
 mod error;
+pub mod listing;
 mod meta;
+mod pull;
+pub mod records;
 mod replica;
 
 use axum::extract::FromRequestParts;

@@ -11,7 +11,7 @@ pub use sealed::{SealError, Sealed, write as write_sealed};
 
 use hashbrown::HashMap;
 
-use crate::format::index::Entry;
+use crate::format::index::{Entry, IndexHead};
 use crate::id::Key;
 
 /// The newest record of every key of a volume.
@@ -47,11 +47,22 @@ impl Index {
         self.recent.len()
     }
 
+    /// The head of the index file that the sealed part was read from.
+    pub fn sealed_head(&self) -> Option<&IndexHead> {
+        self.sealed.head()
+    }
+
     /// A copy of the hash table and a handle on the sealed part, for a checkpoint to merge.
     pub fn snapshot(&self) -> (Vec<(Key, Entry)>, Sealed) {
         let mut recent: Vec<_> = self.recent.iter().map(|(key, entry)| (*key, *entry)).collect();
         recent.sort_unstable_by_key(|(key, _)| *key);
         (recent, self.sealed.clone())
+    }
+
+    /// Like [`Index::snapshot`], of the keys from `first` on, and in no order.
+    pub fn snapshot_from(&self, first: Key) -> (Vec<(Key, Entry)>, Sealed) {
+        let recent = self.recent.iter().filter(|(key, _)| **key >= first);
+        (recent.map(|(key, entry)| (*key, *entry)).collect(), self.sealed.clone())
     }
 
     /// Puts a newer sealed part in place and drops from the hash table what it covers.
@@ -71,8 +82,24 @@ impl Index {
 
 /// Both parts as one, sorted by key; where both know a key, `recent` is right.
 pub fn merge(recent: Vec<(Key, Entry)>, sealed: Sealed) -> impl Iterator<Item = (Key, Entry)> {
-    let mut recent = recent.into_iter().peekable();
-    let mut sealed = sealed.into_entries().peekable();
+    merge_sorted(recent.into_iter(), sealed.into_entries())
+}
+
+/// Like [`merge`], of the keys from `first` on; `recent` need not be sorted.
+pub fn merge_from(
+    mut recent: Vec<(Key, Entry)>,
+    sealed: Sealed,
+    first: Key,
+) -> impl Iterator<Item = (Key, Entry)> {
+    recent.sort_unstable_by_key(|(key, _)| *key);
+    merge_sorted(recent.into_iter(), sealed.into_entries_of(first))
+}
+
+fn merge_sorted(
+    recent: impl Iterator<Item = (Key, Entry)>,
+    sealed: impl Iterator<Item = (Key, Entry)>,
+) -> impl Iterator<Item = (Key, Entry)> {
+    let (mut recent, mut sealed) = (recent.peekable(), sealed.peekable());
     std::iter::from_fn(move || match (recent.peek(), sealed.peek()) {
         (Some((new, _)), Some((old, _))) if old < new => sealed.next(),
         (Some((new, _)), Some((old, _))) => {

@@ -94,8 +94,28 @@ impl Sealed {
 
     /// All entries, sorted by key.
     pub fn into_entries(self) -> impl Iterator<Item = (Key, Entry)> {
+        self.into_entries_from(0)
+    }
+
+    /// The entries of the keys from `first` on, sorted.
+    pub fn into_entries_of(self, first: Key) -> impl Iterator<Item = (Key, Entry)> {
+        let first = self.count_below(first);
+        self.into_entries_from(first)
+    }
+
+    /// How many entries have keys below `key`.
+    fn count_below(&self, key: Key) -> u64 {
+        let Some((head, blocks)) = self.file.as_deref() else { return 0 };
+        partition_point(head.entries, |number| {
+            let at = number % ENTRIES_PER_BLOCK as u64;
+            let found = blocks.get(number / ENTRIES_PER_BLOCK as u64);
+            found.and_then(|block| key_at(block, at)).is_some_and(|found| found < key)
+        })
+    }
+
+    fn into_entries_from(self, first: u64) -> impl Iterator<Item = (Key, Entry)> {
         let entries = self.head().map_or(0, |head| head.entries);
-        (0..entries).filter_map(move |number| {
+        (first..entries).filter_map(move |number| {
             let (_, blocks) = self.file.as_deref()?;
             let block = blocks.get(number / ENTRIES_PER_BLOCK as u64)?;
             entry_at(block, usize::try_from(number).ok()? % ENTRIES_PER_BLOCK)

@@ -51,11 +51,13 @@ impl VolumeStatus {
     fn of(volume: &Volume, disk: String) -> Self {
         let stats = volume.stats();
         let (state, reason) = match stats.condition {
+            Condition::Failed(reason) => (VolumeState::Failed, Some(reason.to_string())),
+            _ if stats.no_epoch.is_some() => (VolumeState::Failed, stats.no_epoch),
+            _ if stats.copying => (VolumeState::Copying, None),
             Condition::Writable if stats.is_full() => (VolumeState::Full, None),
             Condition::Writable => (VolumeState::Writable, None),
             Condition::ReadOnly => (VolumeState::ReadOnly, None),
             Condition::DiskFull => (VolumeState::DiskFull, None),
-            Condition::Failed(reason) => (VolumeState::Failed, Some(reason.to_string())),
         };
         Self {
             volume: volume.id(),
@@ -67,7 +69,7 @@ impl VolumeStatus {
             live_bytes: stats.totals.live_bytes,
             live_needles: stats.totals.live_needles,
             garbage_bytes: stats.garbage_bytes,
-            epoch: Epoch::NONE,
+            epoch: stats.epoch,
             last_append_ns: stats.last_append_ns,
             tombstones: stats.totals.tombstones,
             digest: stats.totals.digest_exact.then(|| format!("{:032x}", stats.totals.digest)),

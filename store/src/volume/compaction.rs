@@ -11,6 +11,7 @@ mod proof;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use self::proof::Proof;
@@ -107,8 +108,6 @@ impl Copy {
             .disk
             .create(&files::compacting(id))
             .map_err(|error| StoreError::io(id, error))?;
-        let retention = shared.options.tombstone_retention;
-        let keep_from = unix_time().saturating_sub(retention).as_nanos();
         let copy = Self {
             shared: Arc::clone(shared),
             progress: progress.clone(),
@@ -124,7 +123,7 @@ impl Copy {
             totals: Totals::default(),
             proof: Proof::default(),
             last_append_ns: 0,
-            keep_tombstones_from_ns: u64::try_from(keep_from).unwrap_or(u64::MAX),
+            keep_tombstones_from_ns: keep_tombstones_from_ns(shared),
         };
         copy.reserve(totals).inspect_err(|_| copy.discard())?;
         Ok(copy)
@@ -411,6 +410,11 @@ impl Copy {
         self.prove_copied(false)?;
         let before = self.shared.live.read().totals;
         self.compare(before)?;
+        if before.digest_exact {
+            // What a needle with an unreadable header adds cannot be told any more, but the
+            // sum can: the copy holds just what the original does.
+            (self.totals.digest, self.totals.digest_exact) = (before.digest, true);
+        }
         Ok(Compacted {
             before_bytes: end.bytes(),
             after_bytes: self.end,
@@ -461,6 +465,19 @@ impl Copy {
         } else {
             StoreError::io(self.shared.id, error)
         }
+    }
+}
+
+/// A tombstone goes when it is old enough, so that no put of its needle is on its way any more.
+/// Another replica that has not got it yet would give the needle back, so it must be confirmed too.
+fn keep_tombstones_from_ns(shared: &Shared) -> u64 {
+    let old_enough = unix_time().saturating_sub(shared.options.tombstone_retention).as_nanos();
+    let old_enough = u64::try_from(old_enough).unwrap_or(u64::MAX);
+    if shared.options.replicated {
+        let confirmed = shared.confirmed_ns.load(Ordering::Acquire);
+        old_enough.min(confirmed.saturating_add(1))
+    } else {
+        old_enough
     }
 }
 

@@ -6,6 +6,9 @@
 //! | `0000000007.3.idx` | the index file of its generation 3 |
 //! | `0000000007.compact` | a compaction's copy, removed when found at start |
 //! | `0000000007.readonly` | empty: an operator made the volume read-only |
+//! | `0000000007.epoch` | the epoch that the volume was told; without it none was |
+//! | `0000000007.copying` | empty: the volume is still being filled from other replicas |
+//! | `0000000007.removed` | a volume that was ordered away, removed when found at start with all its files |
 //! | `0000000007.scrub` | how far the scrub has come and what it found; made again when missing |
 //! | `scrub-paused` | empty: an operator paused the scrub of this directory |
 //! | `*.tmp` | a file being written, removed when found at start |
@@ -13,11 +16,19 @@
 //! Renaming `.compact` to `.vol` is the one commit point of a compaction. The index
 //! file carries the generation in its name, so the new one is written beside the old
 //! one before that, and whichever volume file wins finds its own.
+//!
+//! Renaming `.vol` to `.removed` is the one commit point of a removal. `.epoch` and `.copying`
+//! are there before the volume file that they are about, and removed after it.
+
+use std::io;
 
 use crate::id::VolumeId;
+use crate::storage::{Disk, write_all_at};
 
 /// Extension of volume files, with the dot.
 pub const VOLUME: &str = ".vol";
+/// Extension of what is left of a removed volume, with the dot.
+const REMOVED: &str = ".removed";
 
 /// The volume file.
 pub fn volume(id: VolumeId) -> String {
@@ -46,6 +57,21 @@ pub fn read_only(id: VolumeId) -> String {
     format!("{:010}.readonly", id.get())
 }
 
+/// The epoch of a volume.
+pub fn epoch(id: VolumeId) -> String {
+    format!("{:010}.epoch", id.get())
+}
+
+/// The mark of a volume that is still being filled.
+pub fn copying(id: VolumeId) -> String {
+    format!("{:010}.copying", id.get())
+}
+
+/// What a volume file is called once its volume is removed.
+pub fn removed(id: VolumeId) -> String {
+    format!("{:010}{REMOVED}", id.get())
+}
+
 /// What the scrub knows of a volume.
 pub fn scrub(id: VolumeId) -> String {
     format!("{:010}.scrub", id.get())
@@ -70,16 +96,44 @@ pub fn is_of(name: &str, id: VolumeId) -> bool {
     name.strip_prefix(&format!("{:010}.", id.get())).is_some_and(|kind| {
         let whole = kind.strip_suffix(".tmp").unwrap_or(kind);
         let whole_name = name.strip_suffix(".tmp").unwrap_or(name);
-        matches!(whole, "vol" | "compact" | "readonly" | "scrub")
+        matches!(whole, "vol" | "compact" | "readonly" | "epoch" | "copying" | "removed" | "scrub")
             || parse_index(whole_name, id).is_some()
     })
 }
 
 /// The volume that `name` is the volume file of.
 pub fn parse_volume(name: &str) -> Option<VolumeId> {
-    let digits = name.strip_suffix(VOLUME)?;
-    let id: VolumeId = digits.trim_start_matches('0').parse().ok()?;
+    let id = parse_digits(name.strip_suffix(VOLUME)?)?;
     (volume(id) == name).then_some(id)
+}
+
+/// The volume that `name` is what is left of.
+pub fn parse_removed(name: &str) -> Option<VolumeId> {
+    let id = parse_digits(name.strip_suffix(REMOVED)?)?;
+    (removed(id) == name).then_some(id)
+}
+
+fn parse_digits(digits: &str) -> Option<VolumeId> {
+    digits.trim_start_matches('0').parse().ok()
+}
+
+/// Writes a file in place of the one of that name: whole, or not at all. It is durable after
+/// the next sync of the disk.
+pub fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = format!("{name}.tmp");
+    remove_if_there(disk, &temporary)?;
+    let file = disk.create(&temporary)?;
+    write_all_at(&*file, bytes, 0)?;
+    file.sync()?;
+    disk.rename(&temporary, name)
+}
+
+/// Removes a file; one that is not there is a success.
+pub fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +147,8 @@ mod tests {
         for foreign in ["7.vol", "0000000000.vol", "0000000007.compact", "x.vol", ".vol"] {
             assert_eq!(parse_volume(foreign), None, "{foreign}");
         }
+        assert_eq!(parse_removed(&removed(id)), Some(id));
+        assert_eq!((parse_removed(&volume(id)), parse_removed("7.removed")), (None, None));
         assert_eq!(parse_index(&index(id, 3), id), Some(3));
         for foreign in ["0000000007.03.idx", "0000000007.3.idx.tmp", "0000000070.3.idx", ".idx"] {
             assert_eq!(parse_index(foreign, id), None, "{foreign}");
@@ -104,6 +160,10 @@ mod tests {
             (compacting(id), true),
             (volume(id), false),
             (read_only(id), false),
+            (epoch(id), false),
+            (epoch(id) + ".tmp", true),
+            (copying(id), false),
+            (removed(id), false),
             (scrub(id), false),
             (scrub(id) + ".tmp", true),
             (compacting(VolumeId::new(70).unwrap()), false),

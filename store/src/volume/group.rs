@@ -9,12 +9,13 @@ use tokio::sync::oneshot;
 use super::digest::content;
 use super::live::{Live, Located, Shared};
 use super::record::{Body, Place, Prepared};
+use super::transfer::CopiedIn;
 use crate::error::StoreError;
 use crate::format::NeedleOffset;
 use crate::format::index::Entry;
-use crate::format::needle::{BatchPlace, HEADER_BYTES, NeedleHeader};
+use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
 use crate::id::Key;
-use crate::storage::read_exact_at;
+use crate::storage::{is_device_error, read_exact_at};
 
 /// Where the answer to a command goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -27,6 +28,7 @@ pub(super) struct Group {
     keys: HashMap<Key, usize>,
     puts: Vec<Reply<()>>,
     deletes: Vec<(Reply<bool>, bool)>,
+    copies: Vec<(Reply<CopiedIn>, CopiedIn)>,
     synced_end: NeedleOffset,
     /// One for every batch, rising, because recovery tells batches apart by it.
     appended_ns: u64,
@@ -54,6 +56,15 @@ pub(super) enum Change {
     Abort,
 }
 
+/// What a volume lacks of another replica's record.
+enum Missing {
+    Nothing,
+    /// The two hold different things under one key, and neither may be the right one.
+    Agreement,
+    /// The record, which makes this change.
+    Record(Change),
+}
+
 impl Group {
     pub fn new(mut buffer: Vec<u8>, synced_end: NeedleOffset, appended_ns: u64) -> Self {
         buffer.clear();
@@ -63,6 +74,7 @@ impl Group {
             keys: HashMap::new(),
             puts: Vec::new(),
             deletes: Vec::new(),
+            copies: Vec::new(),
             synced_end,
             appended_ns,
         }
@@ -177,6 +189,62 @@ impl Group {
         }
     }
 
+    /// Adds a record of another replica if it is missing here, and counts what came of it.
+    pub fn copy(
+        &mut self,
+        shared: &Shared,
+        record: &Prepared,
+        copied: &mut CopiedIn,
+    ) -> Result<(), StoreError> {
+        let change = match self.missing_copy(shared, record)? {
+            Missing::Nothing => return Ok(()),
+            Missing::Agreement => {
+                tracing::error!(volume = %shared.id, key = %record.key, "another replica holds something else under this key: both are kept");
+                copied.conflicts += 1;
+                return Ok(());
+            }
+            Missing::Record(change) => change,
+        };
+        match change {
+            Change::Put => copied.needles += 1,
+            Change::Repair { .. } => copied.repaired += 1,
+            Change::Delete { .. } | Change::DeleteUnknown | Change::Abort => copied.tombstones += 1,
+        }
+        copied.bytes += record.record_bytes();
+        self.append(shared, record, change)
+    }
+
+    fn missing_copy(&self, shared: &Shared, record: &Prepared) -> Result<Missing, StoreError> {
+        // Whoever is just putting or deleting it does so on the other replica too.
+        if self.staged(record.key).is_some() {
+            return Ok(Missing::Nothing);
+        }
+        let is_needle = record.kind() == Kind::Data;
+        let Some(located) = shared.locate(record.key) else {
+            let change = if is_needle { Change::Put } else { Change::DeleteUnknown };
+            return Ok(Missing::Record(change));
+        };
+        let record_bytes = located.entry.record_bytes();
+        if located.entry.is_tombstone() {
+            return Ok(Missing::Nothing);
+        }
+        if is_needle {
+            return Ok(match readable(stored_content(shared, &located, record))? {
+                Some(Stored::Same) => Missing::Nothing,
+                Some(Stored::Other) => Missing::Agreement,
+                Some(Stored::Damaged) | None => {
+                    Missing::Record(Change::Repair { record_bytes, content: None })
+                }
+            });
+        }
+        let header = readable(shared.header_of(record.key))?.flatten();
+        if header.is_some_and(|header| header.cookie != record.cookie) {
+            return Ok(Missing::Agreement);
+        }
+        let content = header.map(|header| content(&header));
+        Ok(Missing::Record(Change::Delete { record_bytes, content }))
+    }
+
     /// Adds one record that is no batch's.
     pub fn append(
         &mut self,
@@ -222,6 +290,10 @@ impl Group {
         self.deletes.push((reply, existed));
     }
 
+    pub fn answer_copy(&mut self, reply: Reply<CopiedIn>, copied: CopiedIn) {
+        self.copies.push((reply, copied));
+    }
+
     /// Shows the group to readers.
     pub fn publish(&self, live: &mut Live, end: NeedleOffset) {
         for staged in &self.changes {
@@ -240,6 +312,9 @@ impl Group {
         for (reply, existed) in self.deletes {
             let _ = reply.send(result.clone().map(|()| existed));
         }
+        for (reply, copied) in self.copies {
+            let _ = reply.send(result.clone().map(|()| copied));
+        }
         self.buffer
     }
 }
@@ -251,7 +326,11 @@ impl Staged {
             // Recovery has not believed the record that this one takes back.
             Change::Abort => return,
             Change::Put => {}
-            Change::Repair { record_bytes, content } => live.totals.remove(record_bytes, content),
+            Change::Repair { record_bytes, content: known } => {
+                // A key has one content: what cannot be read any more was the same.
+                let same = (record_bytes == entry.record_bytes()).then(|| content(header));
+                live.totals.remove(record_bytes, known.or(same));
+            }
             Change::Delete { record_bytes, content } => {
                 live.totals.remove(record_bytes, content);
                 live.totals.tombstones += 1;
@@ -302,6 +381,14 @@ fn stored_content(
             Ok(if needle.same_body(&body) { Stored::Same } else { Stored::Other })
         }
         _ => Ok(Stored::Damaged),
+    }
+}
+
+/// `None` where the device fails to read it.
+fn readable<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Io { source, .. }) if is_device_error(&source) => Ok(None),
+        read => read.map(Some),
     }
 }
 

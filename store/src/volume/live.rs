@@ -1,18 +1,19 @@
 //! What readers and the writer of a volume share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
 use super::VolumeOptions;
 use super::digest::Totals;
+use super::fence::Fence;
 use super::scrub::ScrubState;
 use crate::error::StoreError;
 use crate::format::index::{Entry, IndexHead};
 use crate::format::superblock::Superblock;
 use crate::format::{NeedleOffset, Salt};
-use crate::id::{Key, VolumeId};
+use crate::id::{Epoch, Key, VolumeId};
 use crate::index::Index;
 use crate::storage::{Disk, File};
 
@@ -27,6 +28,12 @@ pub(super) struct Shared {
     /// Held for the whole of a checkpoint or compaction, so that there is one at a time.
     pub upkeep: Mutex<()>,
     pub counters: Counters,
+    /// Which orders are obeyed.
+    pub fence: Fence,
+    /// All other replicas have the tombstones up to this time, in nanoseconds since 1970.
+    pub confirmed_ns: AtomicU64,
+    /// Whether the volume is still being filled: what it does not have may exist.
+    pub copying: AtomicBool,
     /// The device failed to read some of the file when it was opened: what the index does not
     /// know may still be there.
     pub index_has_gaps: bool,
@@ -94,15 +101,34 @@ impl Shared {
             None if self.index_has_gaps => {
                 Err(self.failed(&"the device failed to read some of it at the start".into()))
             }
+            None if self.copying.load(Ordering::Acquire) => Err(StoreError::Copying(self.id)),
             _ => Err(StoreError::NotFound),
         }
+    }
+
+    /// Whether an order of `epoch` is obeyed; without one it comes from somebody who has the
+    /// volume to himself.
+    pub fn obey(&self, epoch: Option<Epoch>) -> Result<(), StoreError> {
+        epoch.map_or(Ok(()), |epoch| self.fence.check(epoch).map(drop))
     }
 
     /// Whether new needles are taken.
     pub fn check_puts(&self) -> Result<(), StoreError> {
         match &*self.condition.lock() {
+            Condition::Writable if self.copying.load(Ordering::Acquire) => {
+                Err(StoreError::Copying(self.id))
+            }
             Condition::Writable => Ok(()),
             Condition::ReadOnly => Err(StoreError::ReadOnly(self.id)),
+            Condition::DiskFull => Err(StoreError::DiskFull(self.id)),
+            Condition::Failed(reason) => Err(self.failed(reason)),
+        }
+    }
+
+    /// Whether needles of other replicas are taken.
+    pub fn check_copies(&self) -> Result<(), StoreError> {
+        match &*self.condition.lock() {
+            Condition::Writable | Condition::ReadOnly => Ok(()),
             Condition::DiskFull => Err(StoreError::DiskFull(self.id)),
             Condition::Failed(reason) => Err(self.failed(reason)),
         }
@@ -126,6 +152,12 @@ impl Shared {
 }
 
 impl Live {
+    /// Whether the index file has an exact digest, if there is one.
+    pub fn is_digest_saved(&self) -> bool {
+        let is_saved_exact = self.index.sealed_head().is_none_or(|head| head.digest_exact);
+        is_saved_exact || !self.totals.digest_exact
+    }
+
     /// The head of an index file that covers everything published.
     pub fn index_head(&self) -> IndexHead {
         IndexHead {

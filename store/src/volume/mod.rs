@@ -6,6 +6,7 @@
 
 mod compaction;
 pub mod digest;
+mod fence;
 pub mod files;
 mod fix;
 mod group;
@@ -18,10 +19,12 @@ mod progress;
 mod reader;
 mod record;
 mod recovery;
+mod replica;
 pub mod scanner;
 mod scrub;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod verify;
 mod writer;
 
@@ -34,6 +37,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 pub use compaction::Compacted;
+pub(crate) use fence::{Fence, Order};
 pub use fix::{Diagnosis, diagnose, fix};
 pub use live::Condition;
 pub use offline::{Current, OfflineVolume, read_meta};
@@ -41,18 +45,20 @@ pub use open::{Created, OpenError, OpenReport};
 pub use options::{Durability, VolumeOptions};
 pub use progress::Progress;
 pub use reader::{StoredNeedle, WHOLE_READ_BYTES};
-pub use record::NewNeedle;
+pub use record::{NewNeedle, Prepared};
+pub use replica::NewReplica;
+pub(crate) use replica::{clear_removed, remove_broken};
 pub use scrub::{Finding, Pass, ScrubState, ScrubStep, ScrubTurn};
+pub use transfer::{Comparison, CopiedIn, Held, KeyPage};
 pub use verify::{Damaged, VerifyError, VerifyReport, read_superblock, verify_file};
 
 use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::format::superblock::SUPERBLOCK_BYTES;
-use crate::id::{Cookie, Key, VolumeId};
+use crate::id::{Cookie, Epoch, Key, VolumeId};
 use crate::index;
 use digest::{Totals, content};
 use live::Shared;
-use record::Prepared;
 use writer::{Command, Writer};
 
 /// An open volume.
@@ -70,6 +76,12 @@ pub type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 pub struct VolumeStats {
     /// Whether it takes writes.
     pub condition: Condition,
+    /// The epoch that it knows; 0 if it was never told one, or has lost it.
+    pub epoch: Epoch,
+    /// Why it has lost its epoch, if it has.
+    pub no_epoch: Option<String>,
+    /// Whether it is still being filled from other replicas.
+    pub copying: bool,
     /// Counts and digest of the live needles.
     pub totals: Totals,
     /// Size of the file up to its last record.
@@ -124,6 +136,15 @@ impl Volume {
     /// # Errors
     /// Bad needles and a full queue are told at once, everything else by the answer.
     pub fn put(&self, needles: Vec<NewNeedle>) -> Result<Answer<()>, StoreError> {
+        self.put_under(None, needles)
+    }
+
+    /// Like [`Volume::put`], by an order of `epoch`; `None` for who has the volume to himself.
+    pub fn put_under(
+        &self,
+        epoch: Option<Epoch>,
+        needles: Vec<NewNeedle>,
+    ) -> Result<Answer<()>, StoreError> {
         self.shared.check_puts()?;
         let needles = needles.into_iter().map(Prepared::data).collect::<Result<Vec<_>, _>>()?;
         let limit = crate::format::needle::MAX_BATCH_LEN;
@@ -133,19 +154,21 @@ impl Volume {
                 "a batch has 1 to {limit} needles, not {got}"
             )));
         }
-        self.send(|reply| Command::Put { needles, reply })
+        self.send(|reply| Command::Put { epoch, needles, reply })
     }
 
     /// Deletes a needle and answers whether there was one to delete.
     ///
     /// This reads the needle's header from disk. A wrong cookie deletes nothing.
     pub fn delete(&self, key: Key, cookie: Cookie) -> Result<Answer<bool>, StoreError> {
-        self.delete_removed(key, cookie, &Meta::default())
+        self.delete_under(None, key, cookie, &Meta::default())
     }
 
-    /// Like [`Volume::delete`], and the tombstone says which name was removed at which version.
-    pub fn delete_removed(
+    /// Like [`Volume::delete`], by an order of `epoch`, and the tombstone says which name was
+    /// removed at which version.
+    pub fn delete_under(
         &self,
+        epoch: Option<Epoch>,
         key: Key,
         cookie: Cookie,
         removed: &Meta,
@@ -154,11 +177,11 @@ impl Volume {
         let content = match self.shared.header_of(key) {
             Ok(Some(header)) if header.cookie != cookie => return Err(StoreError::NotFound),
             Ok(header) => header.map(|header| content(&header)),
-            // Perhaps it is being put just now; the writer looks again.
-            Err(StoreError::NotFound) => None,
+            // Perhaps it is being put or fetched just now; the writer looks again.
+            Err(StoreError::NotFound | StoreError::Copying(_)) => None,
             Err(error) => return Err(error),
         };
-        self.send(|reply| Command::Delete { tombstone, content, reply })
+        self.send(|reply| Command::Delete { epoch, tombstone, content, reply })
     }
 
     /// Finds a needle and checks its cookie. Small needles are read and verified here.
@@ -182,6 +205,9 @@ impl Volume {
             SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * TOMBSTONE_BYTES;
         VolumeStats {
             condition,
+            epoch: self.epoch(),
+            no_epoch: self.shared.fence.lost().map(|error| error.to_string()),
+            copying: self.is_copying(),
             totals,
             file_bytes,
             garbage_bytes: file_bytes.saturating_sub(used),
@@ -202,7 +228,13 @@ impl Volume {
     pub fn compact(&self, progress: &Progress) -> Result<Compacted, StoreError> {
         let _one_at_a_time = self.shared.upkeep.lock();
         let copy = compaction::copy(&self.shared, progress)?;
-        self.exclusive(move |writer| copy.finish(writer))?
+        let done = self.exclusive(move |writer| copy.finish(writer))??;
+        if !self.shared.live.read().is_digest_saved()
+            && let Err(error) = self.save_index(false)
+        {
+            tracing::warn!(volume = %self.id(), %error, "index not saved; trying again later");
+        }
+        Ok(done)
     }
 
     /// Reads every byte of the volume as it is now and tells what is damaged. Everything else
@@ -265,7 +297,9 @@ impl Volume {
             let live = self.shared.live.read();
             (live.index_head(), live.index.snapshot(), live.superblock.clone())
         };
-        let is_saved = recent.is_empty() && sealed.covered_end() == head.covered_end;
+        let is_saved = recent.is_empty()
+            && sealed.covered_end() == head.covered_end
+            && self.shared.live.read().is_digest_saved();
         if is_saved && !even_if_saved {
             return Ok(());
         }
@@ -344,6 +378,20 @@ impl Volume {
         self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
         self.commands.send(command).map_err(|_| Self::stopped())?;
         receiver.blocking_recv().map_err(|_| Self::stopped())
+    }
+
+    /// Like [`Volume::send`], and waits for a place in the queue.
+    fn send_waiting<T>(
+        &self,
+        command: impl FnOnce(group::Reply<T>) -> Command,
+    ) -> Result<Answer<T>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
+        self.commands.send(command(reply)).map_err(|_| {
+            self.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
+            Self::stopped()
+        })?;
+        Ok(answer)
     }
 
     fn send<T>(

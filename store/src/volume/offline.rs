@@ -286,7 +286,7 @@ mod tests {
             volume.put(vec![needle]).unwrap().blocking_recv().unwrap().unwrap();
         }
         let delete = |key, removed: &Meta| {
-            let answer = volume.delete_removed(Key::new(key), cookie, removed).unwrap();
+            let answer = volume.delete_under(None, Key::new(key), cookie, removed).unwrap();
             assert!(answer.blocking_recv().unwrap().unwrap());
         };
         delete(2, &removed());

@@ -3,15 +3,18 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use super::fence::Fence;
 use super::identity::{Identity, identify, restore};
 use super::live::{Condition, Live, Shared};
 use super::recovery::{Recovered, recover};
+use super::replica::NewReplica;
 use super::writer::{TOMBSTONE_RESERVE_BYTES, Writer};
 use super::{Volume, VolumeOptions, files};
 use crate::error::StoreError;
@@ -94,11 +97,18 @@ impl Volume {
     ///
     /// Its index file, empty as well, comes first: it says once more who the volume file is.
     pub fn create(disk: &dyn Disk, cluster: Uuid, id: VolumeId) -> io::Result<()> {
+        Self::create_replica(disk, cluster, id, NewReplica::default())
+    }
+
+    /// Like [`Volume::create`], for one replica of several.
+    pub fn create_replica(
+        disk: &dyn Disk,
+        cluster: Uuid,
+        id: VolumeId,
+        replica: NewReplica,
+    ) -> io::Result<()> {
+        replica.prepare(disk, id)?;
         let temporary = format!("{}.tmp", files::volume(id));
-        match disk.remove(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
         let created_ms =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let superblock = Superblock {
@@ -132,6 +142,9 @@ impl Volume {
         let sealed = open_index(&**disk, &*file, &superblock, &mut report)?;
         let read_from_disk = distrust_memory(&*file, sealed.covered_end().bytes());
         let mut recovered = recover(&*file, superblock.salt(), sealed)?;
+        let copying = is_copying(&**disk, id);
+        // Where that cannot be told, nothing may be said to be missing.
+        recovered.met_device_error |= copying.is_err();
         report.scanned_bytes = recovered.scanned_bytes;
         report.aborted = recovered.aborts.len();
         report.damage.clone_from(&recovered.damage);
@@ -157,6 +170,7 @@ impl Volume {
             }
         };
         let volume = Self::start(disk, id, options, file, superblock, recovered, condition)?;
+        volume.shared.copying.store(copying.unwrap_or_default(), Ordering::Release);
         Ok((volume, report))
     }
 
@@ -180,6 +194,9 @@ impl Volume {
             options,
             scrub: Mutex::new(super::scrub::load(&**disk, &live)),
             live: RwLock::new(live),
+            fence: Fence::load(disk, id),
+            confirmed_ns: AtomicU64::new(0),
+            copying: AtomicBool::default(),
             condition: Mutex::new(condition),
             upkeep: Mutex::new(()),
             counters: super::live::Counters::default(),
@@ -197,6 +214,14 @@ impl Volume {
             .stack_size(512 << 10)
             .spawn(move || writer.run(&queue))?;
         Ok(Self { shared, commands, thread: Mutex::new(Some(thread)) })
+    }
+}
+
+fn is_copying(disk: &dyn Disk, id: VolumeId) -> io::Result<bool> {
+    match disk.open(&files::copying(id)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

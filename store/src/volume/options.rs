@@ -29,6 +29,9 @@ pub struct VolumeOptions {
     pub min_free_bytes: u64,
     /// How long compaction keeps the tombstones of needles that are gone.
     pub tombstone_retention: Duration,
+    /// Whether other stores may have replicas of the volume: then compaction keeps those
+    /// tombstones too that nobody has confirmed. See [`Volume::confirm`](super::Volume::confirm).
+    pub replicated: bool,
     /// How many commands may wait for the writer.
     pub queue_len: usize,
     /// The index is written to its file when the hash table has this many entries.
@@ -44,6 +47,7 @@ impl Default for VolumeOptions {
             limit_bytes: MAX_VOLUME_BYTES,
             min_free_bytes: 1 << 30,
             tombstone_retention: Duration::from_hours(24),
+            replicated: false,
             queue_len: 1024,
             checkpoint_entries: 1 << 18,
             pace: Arc::default(),

@@ -25,7 +25,7 @@ pub struct NewNeedle {
 }
 
 /// A record that lacks only its place in a volume: checked, encoded and checksummed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
     kind: Kind,
     /// The key.
@@ -75,14 +75,73 @@ impl Prepared {
         Ok(Self::dataless(Kind::Tombstone, key, cookie, meta))
     }
 
+    /// A tombstone that says nothing of a removed name.
+    pub fn bare_tombstone(key: Key, cookie: Cookie) -> Self {
+        Self::dataless(Kind::Tombstone, key, cookie, Vec::new())
+    }
+
     /// A record that takes back the one of its key.
     pub fn abort(key: Key, cookie: Cookie) -> Self {
         Self::dataless(Kind::Abort, key, cookie, Vec::new())
     }
 
+    /// A record as another replica sent it, with its checksum from there.
+    ///
+    /// # Errors
+    /// [`FormatError::Checksum`] if it is not what was stored there.
+    pub fn received(
+        kind: Kind,
+        key: Key,
+        cookie: Cookie,
+        meta: Vec<u8>,
+        data: Bytes,
+        body_crc: u32,
+    ) -> Result<Self, FormatError> {
+        let trailer = Trailer::of(&data, &meta);
+        if trailer.body_crc() != body_crc {
+            return Err(FormatError::Checksum { what: "record of another replica" });
+        }
+        Ok(Self { kind, key, cookie, meta, data, trailer })
+    }
+
+    /// The record with this header, as it was read from a volume.
+    ///
+    /// # Errors
+    /// Any byte that is not what was written.
+    pub fn read(header: &NeedleHeader, record: &Bytes) -> Result<Self, FormatError> {
+        let Body { meta, trailer, .. } = {
+            let body = Body::parse(header, record)?;
+            body.verify()?;
+            body
+        };
+        let data = record.slice(HEADER_BYTES..HEADER_BYTES + header.data_size as usize);
+        let NeedleHeader { kind, key, cookie, .. } = *header;
+        Ok(Self { kind, key, cookie, meta: meta.to_vec(), data, trailer })
+    }
+
     fn dataless(kind: Kind, key: Key, cookie: Cookie, meta: Vec<u8>) -> Self {
         let trailer = Trailer::of(&[], &meta);
         Self { kind, key, cookie, meta, data: Bytes::new(), trailer }
+    }
+
+    /// What the record does to its key.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The encoded meta.
+    pub fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
+    /// The blob.
+    pub fn blob(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The checksum that its header will carry.
+    pub fn body_crc(&self) -> u32 {
+        self.trailer.body_crc()
     }
 
     /// Bytes of the record with its padding.
@@ -142,16 +201,18 @@ impl Prepared {
         header
     }
 
+    /// Bytes of data.
     #[expect(clippy::cast_possible_truncation, reason = "checked against MAX_DATA_BYTES when made")]
-    fn data_size(&self) -> u32 {
+    pub fn data_size(&self) -> u32 {
         self.data.len() as u32
     }
 
+    /// Bytes of encoded meta.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "checked against MAX_META_BYTES when encoded"
     )]
-    fn meta_size(&self) -> u32 {
+    pub fn meta_size(&self) -> u32 {
         self.meta.len() as u32
     }
 }

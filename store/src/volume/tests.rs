@@ -5,6 +5,7 @@ mod cuts;
 mod faults;
 mod needles;
 mod pace;
+mod replica;
 mod rot;
 mod scrub;
 mod start;
@@ -71,6 +72,15 @@ fn content_for(key: u64) -> Vec<u8> {
 fn put(volume: &Volume, keys: &[u64]) -> Result<(), StoreError> {
     let needles = keys.iter().map(|&key| needle(key, &content_for(key))).collect();
     volume.put(needles)?.blocking_recv().unwrap()
+}
+
+/// Holds up the writer until the answer is dropped.
+fn hold_writer(volume: &Volume) -> std::sync::mpsc::Sender<()> {
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    volume.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
+    let work = Box::new(move |_: &mut Writer| held.recv().unwrap_or_default());
+    volume.commands.send(Command::Exclusive(work)).unwrap();
+    hold
 }
 
 fn delete(volume: &Volume, key: u64) -> Result<bool, StoreError> {

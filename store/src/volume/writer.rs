@@ -15,18 +15,22 @@ use super::group::{Change, Group, Reply};
 use super::live::{Condition, Live, Shared};
 use super::options::Durability;
 use super::record::Prepared;
+use super::transfer::CopiedIn;
 use crate::error::StoreError;
+use crate::format::needle::Kind;
 use crate::format::{MAX_VOLUME_BYTES, NeedleOffset};
-use crate::id::{Cookie, Key};
+use crate::id::{Cookie, Epoch, Key};
 use crate::pace::Wait;
 use crate::storage::{is_disk_full, write_all_at};
 
 /// Work for the writer.
 pub(super) enum Command {
     /// Store needles, all or none.
-    Put { needles: Vec<Prepared>, reply: Reply<()> },
+    Put { epoch: Option<Epoch>, needles: Vec<Prepared>, reply: Reply<()> },
     /// Delete a needle. `content` is its part of the digest, if its header was readable.
-    Delete { tombstone: Prepared, content: Option<u128>, reply: Reply<bool> },
+    Delete { epoch: Option<Epoch>, tombstone: Prepared, content: Option<u128>, reply: Reply<bool> },
+    /// Take over what is missing here of another replica's records.
+    Copy { epoch: Epoch, records: Vec<Prepared>, reply: Reply<CopiedIn> },
     /// Run with nobody else writing.
     Exclusive(Box<dyn FnOnce(&mut Writer) + Send>),
     /// Finish what is queued before this, and end.
@@ -83,7 +87,7 @@ impl Writer {
             match first {
                 Command::Stop => break,
                 Command::Exclusive(work) => work(&mut self),
-                first @ (Command::Put { .. } | Command::Delete { .. }) => {
+                first @ (Command::Put { .. } | Command::Delete { .. } | Command::Copy { .. }) => {
                     self.write_group(first, commands);
                 }
             }
@@ -138,13 +142,24 @@ impl Writer {
 
     fn stage(&mut self, group: &mut Group, command: Command) {
         match command {
-            Command::Put { needles, reply } => match self.stage_put(group, &needles) {
-                Ok(()) => group.answer_put(reply),
-                Err(error) => drop(reply.send(Err(error))),
-            },
-            Command::Delete { tombstone, content, reply } => {
-                match self.stage_delete(group, &tombstone, content) {
+            Command::Put { epoch, needles, reply } => {
+                let staged = self.shared.obey(epoch).and_then(|()| self.stage_put(group, &needles));
+                match staged {
+                    Ok(()) => group.answer_put(reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::Delete { epoch, tombstone, content, reply } => {
+                let obeyed = self.shared.obey(epoch);
+                match obeyed.and_then(|()| self.stage_delete(group, &tombstone, content)) {
                     Ok(existed) => group.answer_delete(reply, existed),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::Copy { epoch, records, reply } => {
+                let obeyed = self.shared.obey(Some(epoch));
+                match obeyed.and_then(|()| self.stage_copies(group, &records)) {
+                    Ok(copied) => group.answer_copy(reply, copied),
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
@@ -170,6 +185,29 @@ impl Writer {
         self.shared.check_deletes()?;
         self.reserve(group, tombstone.record_bytes(), MAX_VOLUME_BYTES, 0)?;
         group.delete(&self.shared, tombstone, content)
+    }
+
+    /// Each record stands for itself: what was staged before an error is not taken back.
+    fn stage_copies(
+        &mut self,
+        group: &mut Group,
+        records: &[Prepared],
+    ) -> Result<CopiedIn, StoreError> {
+        let mut copied = CopiedIn::default();
+        for record in records {
+            let bytes = record.record_bytes();
+            if record.kind() == Kind::Tombstone {
+                self.shared.check_deletes()?;
+                self.reserve(group, bytes, MAX_VOLUME_BYTES, 0)?;
+            } else {
+                self.shared.check_copies()?;
+                // Another replica had room for it, whatever this one is limited to.
+                let room = put_room(MAX_VOLUME_BYTES);
+                self.reserve(group, bytes, room, TOMBSTONE_RESERVE_BYTES)?;
+            }
+            group.copy(&self.shared, record, &mut copied)?;
+        }
+        Ok(copied)
     }
 
     /// Sees to it that `bytes` more fit behind the group: in the volume, and on the disk.

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 mod client;
+mod replicas;
 mod rig;
 mod scrub;
 mod server;
+mod sync;
 mod volumes;

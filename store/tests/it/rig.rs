@@ -11,6 +11,7 @@ use hayrick_store::config::StoreConfig;
 use hayrick_store::http::{admin, data};
 use hayrick_store::{Epoch, Store, VolumeId};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub const CLUSTER: Uuid = Uuid::from_u128(7);
@@ -41,25 +42,37 @@ pub struct Rig {
     pub data: String,
     pub admin: String,
     shutdown: Shutdown,
+    servers: Vec<JoinHandle<()>>,
 }
 
 impl Rig {
     pub async fn start(store: Arc<Store>) -> Self {
         let shutdown = Shutdown::new();
-        let data = listen(data::router(Arc::clone(&store)), "internal", &shutdown).await;
-        let admin = listen(admin::router(Arc::clone(&store)), "admin", &shutdown).await;
-        Self { store, client: Client::new(ClientOptions::default()), data, admin, shutdown }
+        let client = Client::new(ClientOptions::default());
+        let (data, internal) =
+            listen(data::router(Arc::clone(&store)), "internal", &shutdown).await;
+        let (admin, operators) =
+            listen(admin::router(Arc::clone(&store)), "admin", &shutdown).await;
+        Self { store, client, data, admin, shutdown, servers: vec![internal, operators] }
     }
 
+    /// Nobody has the store any more afterwards, unless the test has.
     pub async fn stop(self) {
         self.shutdown.trigger();
+        for server in self.servers {
+            server.await.unwrap();
+        }
         self.store.close().await;
     }
 }
 
-async fn listen(router: axum::Router, name: &'static str, shutdown: &Shutdown) -> String {
+async fn listen(
+    router: axum::Router,
+    name: &'static str,
+    shutdown: &Shutdown,
+) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(serve(listener, router, ListenOptions::named(name), shutdown.clone()));
-    url
+    let serving = serve(listener, router, ListenOptions::named(name), shutdown.clone());
+    (url, tokio::spawn(serving))
 }

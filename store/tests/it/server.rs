@@ -5,15 +5,15 @@ use hayrick_service::client::ClientError;
 use hayrick_store::http::batch;
 use hayrick_store::jobs::{JobOutcome, JobStatus};
 use hayrick_store::status::{StoreStatus, VolumeState};
-use hayrick_store::{Cookie, Key, Meta, NewNeedle};
+use hayrick_store::{Cookie, Epoch, Key, Meta, NewNeedle};
 use http_body_util::BodyExt as _;
 
-use crate::rig::{E1, Rig, config, open, vid};
+use crate::rig::{Rig, config, open, vid};
 
 async fn rig() -> (tempfile::TempDir, Rig) {
     let dir = tempfile::tempdir().unwrap();
     let rig = Rig::start(open(&config(dir.path(), 1))).await;
-    rig.store.create_volume(vid(1), E1).await.unwrap();
+    rig.store.create_volume(vid(1), Epoch::NONE).await.unwrap();
     (dir, rig)
 }
 

@@ -95,17 +95,17 @@ pub fn standing(job: &JobStatus) -> String {
 
 fn synced(done: &Synced) -> String {
     let Synced { needles, tombstones, repaired, bytes, unreadable } = *done;
-    let mut words = format!(
-        "{} needles, {} deletions, {} repaired, {}",
+    let lost = match unreadable {
+        0 => String::new(),
+        lost => format!("; {} not to be had", units::count(lost)),
+    };
+    format!(
+        "{} needles, {} deletions, {} repaired, {}{lost}",
         units::count(needles),
         units::count(tombstones),
         units::count(repaired),
         units::size(bytes)
-    );
-    if unreadable > 0 {
-        words += &format!("; {} not to be had", units::count(unreadable));
-    }
-    words
+    )
 }
 
 /// A running job on one line.

@@ -31,7 +31,7 @@ use crate::format::needle::{Kind, MAX_DATA_BYTES, MAX_META_BYTES, NeedleHeader, 
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{ALIGNMENT, FormatError, NeedleOffset};
 use crate::id::VolumeId;
-use crate::storage::{Disk, File, is_device_error, read_up_to, write_all_at};
+use crate::storage::{Disk, File, is_device_error, read_up_to};
 use state::{IndexTurn, Scanned};
 
 /// A record that begins within a step ends within this much behind it.
@@ -142,15 +142,7 @@ impl Volume {
 
 fn save(disk: &dyn Disk, volume: &Volume, bytes: &[u8]) -> io::Result<()> {
     let name = files::scrub(volume.id());
-    let temporary = format!("{name}.tmp");
-    match disk.remove(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = disk.create(&temporary)?;
-    write_all_at(&*file, bytes, 0)?;
-    file.sync()?;
-    disk.rename(&temporary, &name)
+    volume.shared.fence.while_there(|| files::replace(disk, &name, bytes))
 }
 
 /// What the scrub file tells; nothing where there is none, or none that can be believed.

@@ -49,6 +49,73 @@ fn compaction_drops_tombstones_that_are_old_enough() {
     assert_has(&open(&disk), 2);
 }
 
+/// A replica that has not got a tombstone would give the needle back.
+#[test]
+fn a_tombstone_that_other_replicas_may_lack_is_kept_however_old_it_is() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1, 2, 3]).unwrap();
+    delete(&volume, 1).unwrap();
+    let first = volume.stats().last_append_ns;
+    delete(&volume, 2).unwrap();
+    drop(volume);
+    let options =
+        || VolumeOptions { tombstone_retention: Duration::ZERO, replicated: true, ..options() };
+    let volume = open_with(&disk, options()).unwrap().0;
+    let compact = |volume: &Volume| {
+        volume.compact(&Progress::default()).unwrap();
+        volume.stats().totals.tombstones
+    };
+    assert_eq!(compact(&volume), 2);
+    volume.confirm(first - 1);
+    assert_eq!(compact(&volume), 2);
+    volume.confirm(first);
+    assert_eq!(compact(&volume), 1, "its own clock has said when");
+    volume.confirm(u64::MAX);
+    delete(&volume, 3).unwrap();
+    assert_eq!(compact(&volume), 1, "what came after it is not confirmed");
+    volume.confirm(u64::MAX);
+    drop(volume);
+    let volume = open_with(&disk, options()).unwrap().0;
+    assert_eq!(compact(&volume), 1, "a restart forgets");
+    volume.confirm(volume.stats().last_append_ns);
+    assert_eq!(compact(&volume), 0);
+    let aged = VolumeOptions { tombstone_retention: Duration::from_hours(1), ..options() };
+    drop(volume);
+    let volume = open_with(&disk, aged).unwrap().0;
+    put(&volume, &[4]).unwrap();
+    delete(&volume, 4).unwrap();
+    volume.confirm(u64::MAX);
+    assert_eq!(compact(&volume), 1, "confirmed, but too young");
+}
+
+/// Damage keeps nothing from being compared: the copy holds what the original does.
+#[test]
+fn the_digest_stays_exact_when_a_needle_with_a_rotten_header_is_compacted() {
+    let (disk, volume) = new_volume();
+    put(&volume, &[1, 2, 3]).unwrap();
+    delete(&volume, 3).unwrap();
+    let before = volume.stats().totals;
+    let header_of_2 = {
+        let located = volume.shared.locate(Key::new(2)).unwrap();
+        usize::try_from(located.entry.offset.bytes()).unwrap()
+    };
+    disk.flip(&files::volume(id()), header_of_2 + 9, 1);
+    disk.evict();
+    let done = volume.compact(&Progress::default()).unwrap();
+    assert_eq!(done.damaged_needles, 1);
+    for volume in [volume, open(&disk)] {
+        let after = volume.stats().totals;
+        assert_eq!((after.digest, after.digest_exact), (before.digest, true));
+        assert!(matches!(get(&volume, 2), Err(StoreError::Corrupt { .. })));
+    }
+    let volume = open(&disk);
+    put(&volume, &[2]).expect("the same needle heals it");
+    assert_has(&volume, 2);
+    drop(volume);
+    let after = open(&disk).stats().totals;
+    assert_eq!((after.digest, after.digest_exact), (before.digest, true));
+}
+
 /// Trap 2 of the field: compaction on a full disk left cut data in place of the volume.
 #[test]
 fn compaction_without_room_changes_nothing() {

@@ -37,10 +37,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Puts all batches while the writer is held up, so that they go in as one group.
 fn burst(volume: &Volume, batches: &[Vec<u64>]) -> Vec<Result<(), StoreError>> {
-    let (hold, held) = std::sync::mpsc::channel::<()>();
-    volume.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
-    let work = Box::new(move |_: &mut Writer| held.recv().unwrap_or_default());
-    volume.commands.send(Command::Exclusive(work)).unwrap();
+    let hold = hold_writer(volume);
     let needles =
         |keys: &Vec<u64>| keys.iter().map(|&key| needle(key, &content_for(key))).collect();
     let answers: Vec<_> = batches.iter().map(|keys| volume.put(needles(keys))).collect();

@@ -13,7 +13,7 @@ const LARGE: u64 = 10_000;
 fn filled(rate: u64) -> (MemoryDisk, Arc<Volume>) {
     let disk = MemoryDisk::new();
     Volume::create(&disk, CLUSTER, id()).unwrap();
-    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), rate, 0));
+    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), rate, 0, 0));
     let volume = open_with(&disk, VolumeOptions { pace, ..options() }).unwrap().0;
     for key in 0..KEYS {
         put(&volume, &[41 * key]).unwrap();
@@ -144,7 +144,7 @@ fn what_clients_append_does_not_outrun_a_slow_compaction() {
 fn a_verification_is_of_the_file_that_is_there_in_the_end() {
     let (disk, volume) = filled(0);
     drop(volume);
-    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), 0, 16 << 20));
+    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), 0, 16 << 20, 0));
     let volume = open_with(&disk, VolumeOptions { pace, ..options() }).unwrap().0;
     let progress = Progress::default();
     std::thread::scope(|scope| {
@@ -166,7 +166,7 @@ fn a_verification_is_of_the_file_that_is_there_in_the_end() {
 fn a_resting_verification_holds_up_no_compaction_and_can_be_cancelled() {
     let (disk, volume) = filled(0);
     drop(volume);
-    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), 0, 64 << 10));
+    let pace = Arc::new(DiskPace::new(Duration::from_secs(1), 0, 64 << 10, 0));
     let volume = open_with(&disk, VolumeOptions { pace, ..options() }).unwrap().0;
     let progress = Progress::default();
     std::thread::scope(|scope| {

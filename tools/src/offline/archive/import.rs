@@ -315,7 +315,7 @@ impl Target {
     ) -> Result<(), Failure> {
         if kind == What::Tombstone {
             self.flush()?;
-            let deleted = self.volume.delete_removed(key, cookie, &meta);
+            let deleted = self.volume.delete_under(None, key, cookie, &meta);
             return deleted.and_then(wait).map(drop).map_err(|error| refused(&error));
         }
         self.batch_bytes += data.len();

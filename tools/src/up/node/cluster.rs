@@ -11,6 +11,8 @@ use hayrick_directory::{
 use hayrick_proxy::Proxy;
 use hayrick_service::client::{Client, ClientOptions};
 use hayrick_store::Store;
+use hayrick_store::config::StoreOptions;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +26,7 @@ pub struct StoreNode {
     coordinator: Arc<ZooKeeperCoordinator>,
     store: Arc<Store>,
     registered: Registered,
+    following: JoinHandle<()>,
 }
 
 /// A directory of a cluster.
@@ -55,7 +58,8 @@ impl StoreNode {
         })?;
         let address = config.reached_at(internal)?;
         let coordinator = join(config, folder).await?;
-        let (cluster, options) = (coordinator.map().cluster_id, settings.store.clone());
+        let cluster = coordinator.map().cluster_id;
+        let options = store_options(settings);
         let opened = spawn_blocking(move || Store::open(cluster, options)).await;
         let opened = opened.map_err(|error| Failure::failed(format!("loading died: {error}")))?;
         let store = opened.map_err(|error| Failure::failed(error.to_string()))?;
@@ -64,7 +68,8 @@ impl StoreNode {
         let rack = config.rack.clone();
         let registration = Registration { store: id, rack, address, disks: disks.collect() };
         let registered = coordinator.register(registration).await.map_err(refused)?;
-        Ok(Self { coordinator, store, registered })
+        let following = tokio::spawn(leave_to_keeper(Arc::clone(&store), coordinator.subscribe()));
+        Ok(Self { coordinator, store, registered, following })
     }
 
     /// The store's two interfaces.
@@ -86,6 +91,7 @@ impl StoreNode {
         if let Err(error) = self.registered.leave().await {
             tracing::warn!(%error, "not signed off: the cluster finds out when the session ends");
         }
+        self.following.abort();
         self.store.close().await;
     }
 }
@@ -207,6 +213,28 @@ fn follow(settings: &Settings, coordinator: &ZooKeeperCoordinator) -> (StorePool
 
 /// How other servers of the cluster are asked: one token opens all internal listeners.
 fn peers(settings: &Settings) -> Client {
+    Client::new(peer_options(settings))
+}
+
+/// How a store works that is one of several.
+fn store_options(settings: &Settings) -> StoreOptions {
+    let mut options = StoreOptions { peers: peer_options(settings), ..settings.store.clone() };
+    options.volume.replicated = true;
+    options
+}
+
+/// While there is a keeper, it says when volumes are compacted: never all replicas at once.
+async fn leave_to_keeper(store: Arc<Store>, mut maps: watch::Receiver<Arc<ClusterMap>>) {
+    loop {
+        let there_is_one = maps.borrow_and_update().keeper.is_some();
+        store.leave_to_keeper(there_is_one);
+        if maps.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn peer_options(settings: &Settings) -> ClientOptions {
     let token = settings.internal.token.clone();
-    Client::new(ClientOptions { token, ..ClientOptions::default() })
+    ClientOptions { token, ..ClientOptions::default() }
 }
