@@ -99,6 +99,10 @@ pub struct Volume {
     /// takes no new needles, whatever its state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<StoreId>,
+    /// The store that was taken into `replicas` last, until it is known to hold what the others
+    /// took while they did not know of it. Others are not made from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<StoreId>,
 }
 
 impl Volume {
@@ -107,7 +111,8 @@ impl Volume {
 
     /// A new volume on these stores, which takes needles.
     pub fn new(replicas: Vec<StoreId>) -> Self {
-        Self { replicas, epoch: Self::FIRST_EPOCH, state: VolumeState::Writable, moving: None }
+        let state = VolumeState::Writable;
+        Self { replicas, epoch: Self::FIRST_EPOCH, state, moving: None, joining: None }
     }
 
     /// Whether the cluster lets needles be added; its stores may still refuse.

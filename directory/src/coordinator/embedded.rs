@@ -154,7 +154,10 @@ impl Coordinator for EmbeddedCoordinator {
     }
 
     fn put_order(&self, order: Order) -> Change<'_, ()> {
-        self.change(move |state| state.put_order(order))
+        self.change(move |state| {
+            state.put_order(order);
+            Ok(())
+        })
     }
 
     fn remove_order(&self, id: &OrderId) -> Change<'_, ()> {

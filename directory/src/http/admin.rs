@@ -13,7 +13,7 @@
 //! | `DELETE /directory/keys/{id}` | 204: the key opens nothing from now on |
 //! | `GET /directory/cluster` | [`ClusterStatus`]: stores, volumes, orders, the keeper |
 //! | `DELETE /directory/stores/{id}` | 204: the store was gone and empty, and is struck from the map |
-//! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`] |
+//! | `POST /directory/orders` | 201 with the [`NamedOrder`] made from an [`Order`](crate::Order) |
 //! | `DELETE /directory/orders/{id}` | 204: the keeper does not follow it any more |
 //! | `PUT /directory/volumes/{id}/state` | 204: the volume has the state of a [`StateChange`] |
 //! | `POST /directory/volumes` | 201 with the [`NewVolume`] made from a [`VolumeRequest`] |
@@ -32,7 +32,7 @@ use uuid::Uuid;
 
 pub use self::cluster::{ClusterStatus, NamedOrder, StateChange, StoreEntry, VolumeEntry};
 use super::api_error;
-use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId, VolumeState};
+use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, StoreId};
 
 /// The directory at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -130,9 +130,8 @@ impl State {
         removed.map(drop).ok_or_else(|| CoordinatorError::Missing(access_key_name(id)))
     }
 
-    pub(super) fn put_order(&mut self, order: Order) -> Result<(), CoordinatorError> {
+    pub(super) fn put_order(&mut self, order: Order) {
         self.edit().orders.insert(order.id(), order);
-        Ok(())
     }
 
     pub(super) fn remove_order(&mut self, id: &OrderId) -> Result<(), CoordinatorError> {

@@ -67,6 +67,9 @@ pub struct VolumeEntry {
     /// The store whose replica is being moved elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moving: Option<StoreId>,
+    /// The store that was taken in last, and does not hold all yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining: Option<StoreId>,
 }
 
 /// An order and its name.
@@ -91,8 +94,8 @@ impl From<&ClusterMap> for ClusterStatus {
     fn from(map: &ClusterMap) -> Self {
         let stores = map.stores.iter().map(|(id, known)| store_entry(map, id, known));
         let volumes = map.volumes.iter().map(|(&volume, entry)| {
-            let Volume { replicas, epoch, state, moving } = entry.value.clone();
-            VolumeEntry { volume, replicas, epoch, state, moving }
+            let Volume { replicas, epoch, state, moving, joining } = entry.value.clone();
+            VolumeEntry { volume, replicas, epoch, state, moving, joining }
         });
         let orders = map.orders.iter();
         let orders = orders.map(|(id, order)| NamedOrder { id: id.clone(), order: order.clone() });
