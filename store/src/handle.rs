@@ -11,6 +11,7 @@ use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::id::{Epoch, Key, NeedleId, VolumeId};
 use crate::jobs::JobStatus;
+use crate::probe;
 use crate::status::StoreStatus;
 use crate::store::Store;
 use crate::sync::{Peer, Synced};
@@ -162,6 +163,23 @@ impl StoreHandle {
         match self {
             Self::Local(store) => store.repair_keys(volume, epoch, keys, sources).await,
             Self::Remote(store) => store.repair_keys(volume, epoch, keys, sources).await,
+        }
+    }
+
+    /// Has a replica read one live needle to its end and verify it: the next one from the key
+    /// `first` on. False if it has none there.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the needle cannot be read.
+    pub async fn probe(
+        &self,
+        volume: VolumeId,
+        epoch: Epoch,
+        first: Key,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Local(store) => probe::local(store, volume, first).await,
+            Self::Remote(store) => probe::remote(store, volume, epoch, first).await,
         }
     }
 

@@ -29,6 +29,7 @@ pub mod jobs;
 mod load;
 mod maintenance;
 pub mod pace;
+mod probe;
 pub mod scrub;
 pub mod status;
 pub mod storage;
