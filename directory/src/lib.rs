@@ -35,6 +35,7 @@ mod garbage;
 mod grow;
 mod handle;
 pub mod http;
+pub mod keeper;
 mod keys;
 mod names;
 mod placement;
@@ -58,6 +59,7 @@ pub use directory::{
 };
 pub use error::DirectoryError;
 pub use handle::DirectoryHandle;
+pub use keeper::{Keeper, KeeperConfig};
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::postgres::{PostgresConfig, PostgresNames};
 pub use names::{
