@@ -65,6 +65,8 @@ pub enum Command {
     Directory(UpArgs),
     /// Run a proxy of a cluster: the public door
     Proxy(UpArgs),
+    /// Run a keeper of a cluster: it repairs, moves and compacts volumes
+    Keeper(UpArgs),
     /// Show how a running server is
     Status(StatusArgs),
     /// Look after volumes
@@ -102,7 +104,7 @@ pub enum Command {
     Config(ConfigCommand),
 }
 
-/// Flags of `hayrick up`, `store`, `directory` and `proxy`.
+/// Flags of `hayrick up`, `store`, `directory`, `proxy` and `keeper`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
     /// Where settings come from.

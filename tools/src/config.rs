@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use hayrick_directory::{DirectoryConfig, DirectoryError};
+use hayrick_directory::{DirectoryConfig, DirectoryError, KeeperConfig};
 use hayrick_proxy::{ProxyConfig, ProxyOptions};
 use hayrick_service::auth::Secret;
 use hayrick_service::config::{ByteSize, ConfigError, Sources};
@@ -52,6 +52,8 @@ pub struct HayrickConfig {
     pub directory: DirectoryConfig,
     /// The proxy.
     pub proxy: ProxyConfig,
+    /// The keeper. Not for `hayrick up`.
+    pub keeper: KeeperConfig,
     /// The part of this server in a cluster of many processes. Not for `hayrick up`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterConfig>,
@@ -118,6 +120,7 @@ impl Default for HayrickConfig {
             store: StoreConfig::default(),
             directory: DirectoryConfig::default(),
             proxy: ProxyConfig::default(),
+            keeper: KeeperConfig::default(),
             cluster: None,
         }
     }
@@ -200,6 +203,8 @@ pub struct Settings {
     pub directory: DirectoryConfig,
     /// The proxy.
     pub proxy: ProxyOptions,
+    /// The keeper.
+    pub keeper: KeeperConfig,
     /// The part in a cluster.
     pub cluster: Option<ClusterConfig>,
 }
@@ -261,6 +266,9 @@ pub enum SettingsError {
     /// A value of the directory.
     #[error("directory.{0}")]
     Directory(DirectoryError),
+    /// A value of the keeper.
+    #[error("keeper.{0}")]
+    Keeper(DirectoryError),
     /// A value of the proxy.
     #[error(transparent)]
     Proxy(#[from] hayrick_proxy::config::ConfigProblem),
@@ -319,9 +327,11 @@ impl HayrickConfig {
             store,
             directory,
             proxy,
+            keeper,
             cluster,
         } = self;
         directory.check().map_err(SettingsError::Directory)?;
+        keeper.check().map_err(SettingsError::Keeper)?;
         let settings = Settings {
             data,
             allow_open_buckets: public.allow_open_buckets,
@@ -336,6 +346,7 @@ impl HayrickConfig {
             store: store.check()?,
             directory,
             proxy: proxy.check()?,
+            keeper,
             cluster,
         };
         let bounds = MemoryBounds::of(&settings);

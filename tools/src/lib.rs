@@ -63,6 +63,7 @@ fn run(cli: Cli, output: Output) -> Result<(), Failure> {
         Command::Store(args) => serve(Role::Store, args, output),
         Command::Directory(args) => serve(Role::Directory, args, output),
         Command::Proxy(args) => serve(Role::Proxy, args, output),
+        Command::Keeper(args) => serve(Role::Keeper, args, output),
         Command::Config(command) => config_command::run(&command, output),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -109,6 +110,7 @@ async fn client(command: Command, output: Output) -> Result<(), Failure> {
         | Command::Store(_)
         | Command::Directory(_)
         | Command::Proxy(_)
+        | Command::Keeper(_)
         | Command::Config(_) => Ok(()),
     }
 }

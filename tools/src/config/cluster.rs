@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// The `[cluster]` section: for `hayrick store`, `directory` and `proxy`.
+/// The `[cluster]` section: for `hayrick store`, `directory`, `proxy` and `keeper`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterConfig {

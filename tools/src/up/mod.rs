@@ -72,14 +72,8 @@ struct Server {
 
 impl Server {
     async fn run(self, ready_file: &greeting::ReadyFile, output: Output) -> Result<(), Failure> {
-        let loaded = match Node::open(
-            self.role,
-            &self.settings,
-            &self.folder,
-            self.addresses.internal,
-        )
-        .await
-        {
+        let opened = Node::open(self.role, &self.settings, &self.folder, self.addresses);
+        let loaded = match opened.await {
             Ok(node) => match self.open_the_door(&node, ready_file, output).await {
                 Ok(()) => Ok(node),
                 Err(failure) => {

@@ -11,6 +11,8 @@ pub enum Role {
     Directory,
     /// The public door.
     Proxy,
+    /// Keeps volumes whole.
+    Keeper,
 }
 
 impl Role {
@@ -21,6 +23,7 @@ impl Role {
             Self::Store => "store",
             Self::Directory => "directory",
             Self::Proxy => "proxy",
+            Self::Keeper => "keeper",
         }
     }
 
@@ -31,6 +34,6 @@ impl Role {
 
     /// Whether other servers ask it.
     pub fn has_internal(self) -> bool {
-        !matches!(self, Self::Proxy)
+        !matches!(self, Self::Proxy | Self::Keeper)
     }
 }

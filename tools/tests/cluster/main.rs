@@ -8,6 +8,7 @@
     reason = "a test may fail by panic and say what it did"
 )]
 
+mod keeper;
 mod process;
 
 use std::time::Duration;
@@ -207,7 +208,7 @@ async fn a_data_folder_of_another_cluster_is_refused() {
 
 #[test]
 fn the_example_configurations_are_good() {
-    for name in ["store", "directory", "proxy"] {
+    for name in ["store", "directory", "proxy", "keeper"] {
         let path = format!("{}/../deploy/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_hayrick"));
         let output = check.env_clear().args(["config", "check", "--config", &path]).output();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hayrick_directory::zookeeper::{Registered, Registration, ZooKeeperCoordinator};
 use hayrick_directory::{
     Background, ClusterMap, Coordinator as _, Directory, DirectoryClient, DirectoryHandle,
-    HybridClock, MemberDisk, Parts, StorePool, SystemClock, open_names,
+    HybridClock, Keeper, MemberDisk, Parts, StorePool, SystemClock, open_names,
 };
 use hayrick_proxy::Proxy;
 use hayrick_service::client::{Client, ClientOptions};
@@ -42,6 +42,15 @@ pub struct DirectoryNode {
 pub struct ProxyNode {
     coordinator: Arc<ZooKeeperCoordinator>,
     proxy: Arc<Proxy>,
+    following: JoinHandle<()>,
+}
+
+/// A keeper of a cluster, which leads or stands by.
+pub struct KeeperNode {
+    coordinator: Arc<ZooKeeperCoordinator>,
+    keeper: Keeper,
+    running: JoinHandle<()>,
+    stop: CancellationToken,
     following: JoinHandle<()>,
 }
 
@@ -173,6 +182,48 @@ impl ProxyNode {
     /// Ends the image threads.
     pub async fn close(self) {
         self.proxy.stop().await;
+        self.following.abort();
+    }
+}
+
+impl KeeperNode {
+    /// Stands for election. `admin` is where its admin listener ended up.
+    pub async fn open(
+        settings: &Settings,
+        folder: &DataFolder,
+        admin: SocketAddr,
+    ) -> Result<Self, Failure> {
+        let coordinator = join(cluster(settings)?, folder).await?;
+        let (stores, following) = follow(settings, &coordinator);
+        let config = settings.keeper.clone();
+        let known = (!admin.ip().is_unspecified()).then(|| admin.to_string());
+        let address = config.address.clone().or(known);
+        let name = config.name.clone().unwrap_or_else(|| admin.to_string());
+        let keeper = Keeper::new(Arc::clone(&coordinator) as _, stores, config)
+            .map_err(|error| Failure::failed(format!("keeper: {error}")))?;
+        let candidacy = coordinator.campaign(name, address);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(keeper.clone().run(candidacy, stop.clone()));
+        Ok(Self { coordinator, keeper, running, stop, following })
+    }
+
+    /// The keeper's interface for operators.
+    pub fn routers(&self) -> Routers {
+        let admin = hayrick_directory::keeper::http::router(self.keeper.clone());
+        Routers { public: None, internal: None, admin }
+    }
+
+    /// What the cluster agrees on.
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.coordinator.map()
+    }
+
+    /// Gives the lead to another. Jobs that stores are at go on.
+    pub async fn close(self) {
+        self.stop.cancel();
+        if let Err(error) = self.running.await {
+            tracing::error!(%error, "the keeper died");
+        }
         self.following.abort();
     }
 }

@@ -3,16 +3,15 @@
 mod all;
 mod cluster;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hayrick_directory::{Bucket, ClusterMap, Directory};
 
 use self::all::AllNode;
 pub use self::all::STORE_ID;
-use self::cluster::{DirectoryNode, ProxyNode, StoreNode};
+use self::cluster::{DirectoryNode, KeeperNode, ProxyNode, StoreNode};
 use super::folder::DataFolder;
-use super::listeners::Routers;
+use super::listeners::{Addresses, Routers};
 use super::role::Role;
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -27,23 +26,30 @@ pub enum Node {
     Directory(Box<DirectoryNode>),
     /// A proxy of a cluster.
     Proxy(ProxyNode),
+    /// A keeper of a cluster.
+    Keeper(KeeperNode),
 }
 
 impl Node {
-    /// Opens what the role needs. `internal` is where its internal listener ended up.
+    /// Opens what the role needs. `addresses` are where its listeners ended up.
     pub async fn open(
         role: Role,
         settings: &Settings,
         folder: &DataFolder,
-        internal: Option<SocketAddr>,
+        addresses: Addresses,
     ) -> Result<Self, Failure> {
         match role {
             Role::All => Ok(Self::All(Box::new(AllNode::open(settings, folder).await?))),
-            Role::Store => Ok(Self::Store(StoreNode::open(settings, folder, internal).await?)),
+            Role::Store => {
+                Ok(Self::Store(StoreNode::open(settings, folder, addresses.internal).await?))
+            }
             Role::Directory => {
                 Ok(Self::Directory(Box::new(DirectoryNode::open(settings, folder).await?)))
             }
             Role::Proxy => Ok(Self::Proxy(ProxyNode::open(settings, folder).await?)),
+            Role::Keeper => {
+                Ok(Self::Keeper(KeeperNode::open(settings, folder, addresses.admin).await?))
+            }
         }
     }
 
@@ -54,6 +60,7 @@ impl Node {
             Self::Store(node) => node.routers(),
             Self::Directory(node) => node.routers(),
             Self::Proxy(node) => node.routers(),
+            Self::Keeper(node) => node.routers(),
         }
     }
 
@@ -62,7 +69,7 @@ impl Node {
         match self {
             Self::All(node) => Some(&node.directory),
             Self::Directory(node) => Some(&node.directory),
-            Self::Store(_) | Self::Proxy(_) => None,
+            Self::Store(_) | Self::Proxy(_) | Self::Keeper(_) => None,
         }
     }
 
@@ -77,6 +84,7 @@ impl Node {
             Self::Store(node) => node.map(),
             Self::Directory(node) => node.directory.map(),
             Self::Proxy(node) => node.map(),
+            Self::Keeper(node) => node.map(),
         }
     }
 
@@ -87,6 +95,7 @@ impl Node {
             Self::Store(node) => node.close().await,
             Self::Directory(node) => node.close().await,
             Self::Proxy(node) => node.close().await,
+            Self::Keeper(node) => node.close().await,
         }
     }
 }
