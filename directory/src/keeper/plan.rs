@@ -11,7 +11,7 @@
 //! |---|---|
 //! | in the set, below the map's epoch | to be fenced: it has not heard of the last change |
 //! | not in the set, above it | a copy being made: it enters the set with its epoch |
-//! | not in the set, at or below it | left behind by a change. It is removed, with an epoch above its own, once all of the set are there, whole and alike |
+//! | not in the set, at or below it | left behind by a change, and never believed: it may hold what was deleted since. It is removed, with an epoch above its own, once all of the set are there, whole and alike, or where a lost replica can be made again nowhere else |
 //!
 //! A volume is moved without needles coming in, once a copy has been filled, so that nothing
 //! can be acknowledged by the old set and missed by the new one. Everywhere else the union of replicas is what counts: what
@@ -128,8 +128,8 @@ pub(crate) enum Step {
     Change(Volume),
     /// Remove a replica that is not in the set.
     Remove { on: StoreId, epoch: Epoch },
-    /// Let tombstones go that all others have, and compact.
-    Compact { on: StoreId, epoch: Epoch, through_ns: u64 },
+    /// Compact, and let tombstones up to `through_ns` go where nobody needs them any more.
+    Compact { on: StoreId, epoch: Epoch, through_ns: Option<u64> },
 }
 
 /// One replica and where it fetches from.

@@ -12,6 +12,7 @@
 mod chaos;
 mod degraded;
 mod dev;
+mod keeper;
 mod operator;
 mod process;
 

@@ -24,6 +24,7 @@ pub(super) struct ModelReplica {
     pub(super) needles: BTreeSet<u64>,
     pub(super) tombstones: BTreeSet<u64>,
     pub(super) damaged: bool,
+    pub(super) garbage_bytes: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -49,9 +50,8 @@ pub(super) struct World {
     pub(super) stores: BTreeMap<StoreId, ModelStore>,
     pub(super) hints: Hints,
     pub(super) config: KeeperConfig,
-    /// The size of every volume file, and its garbage.
+    /// The size of every volume file.
     pub(super) bytes: u64,
-    pub(super) garbage: u64,
     writes: Vec<Write>,
     next_key: u64,
     acked: BTreeMap<VolumeId, BTreeSet<u64>>,
@@ -88,9 +88,12 @@ impl World {
             map,
             stores: stores.collect(),
             hints: Hints::default(),
-            config: KeeperConfig { min_free: ByteSize::new(0), ..KeeperConfig::default() },
+            config: KeeperConfig {
+                min_free: ByteSize::new(0),
+                compact_min_garbage: ByteSize::new(0),
+                ..KeeperConfig::default()
+            },
             bytes: 1_000,
-            garbage: 0,
             writes: Vec::new(),
             next_key: 1,
             acked: BTreeMap::new(),
@@ -110,7 +113,9 @@ impl World {
 
     pub(super) fn replica(&mut self, on: &StoreId, v: VolumeId, epoch: u64, condition: Condition) {
         let (needles, tombstones) = (BTreeSet::new(), BTreeSet::new());
-        let replica = ModelReplica { condition, epoch, needles, tombstones, damaged: false };
+        let (damaged, garbage_bytes) = (false, 0);
+        let replica =
+            ModelReplica { condition, epoch, needles, tombstones, damaged, garbage_bytes };
         self.stores.get_mut(on).unwrap().replicas.insert(v, replica);
     }
 
@@ -134,8 +139,8 @@ impl World {
             digest: Some(format!("{:?}", replica.needles)),
             live_needles: replica.needles.len() as u64,
             file_bytes: self.bytes,
-            live_bytes: self.bytes - self.garbage,
-            garbage_bytes: self.garbage,
+            live_bytes: self.bytes - replica.garbage_bytes,
+            garbage_bytes: replica.garbage_bytes,
             last_append_ns: 0,
             damaged: u64::from(replica.damaged),
             disk: "/d".to_owned(),
@@ -203,12 +208,17 @@ impl World {
                 let known = self.stores[on].replicas[&volume].epoch;
                 assert!(epoch.get() > known, "the store would refuse");
                 if self.stores[on].replicas[&volume].condition != Condition::Copying {
-                    self.assert_whole(volume);
+                    self.assert_one_is_whole(volume);
                 }
                 self.stores.get_mut(on).unwrap().replicas.remove(&volume);
             }
-            Step::Compact { on, .. } => {
-                self.replica_mut(on, volume).unwrap().tombstones.clear();
+            Step::Compact { on, through_ns, .. } => {
+                if let Some(replica) = self.replica_mut(on, volume) {
+                    replica.garbage_bytes = 0;
+                    if through_ns.is_some() {
+                        replica.tombstones.clear();
+                    }
+                }
             }
         }
     }
@@ -255,6 +265,20 @@ impl World {
                 assert!(replica.needles.contains(&key), "{store} lacks {key} of {volume}");
             }
         }
+    }
+
+    /// One of the set has all that was acknowledged, and can be copied from.
+    fn assert_one_is_whole(&self, volume: VolumeId) {
+        let Volume { replicas, joining, .. } = &self.map.volumes[&volume].value;
+        let holds_all = |store: &&StoreId| {
+            let replica = self.stores[*store].replicas.get(&volume);
+            let replica = replica.filter(|replica| replica.condition == Condition::Whole);
+            self.stores[*store].is_up
+                && joining.as_ref() != Some(*store)
+                && replica
+                    .is_some_and(|own| self.wanted(volume).all(|key| own.needles.contains(&key)))
+        };
+        assert!(replicas.iter().any(|store| holds_all(&store)), "of volume {volume} none is whole");
     }
 
     /// Acknowledged, and nobody asked to delete it.
@@ -374,6 +398,8 @@ impl World {
             for copy in copies {
                 assert_eq!(copy.needles, first.needles);
                 assert_eq!(copy.epoch, *epoch);
+                let deleted = self.deleted.get(&volume).cloned().unwrap_or_default();
+                assert!(copy.needles.is_disjoint(&deleted), "what was deleted is back");
             }
             let racks: BTreeSet<_> = replicas.iter().map(|store| self.stores[store].rack).collect();
             let possible = racks_in_all.min(replicas.len());
@@ -405,6 +431,7 @@ enum Event {
     Wipe(usize),
     Gone(usize),
     Damage(usize),
+    Garbage(usize),
     Order(&'static str),
 }
 
@@ -431,6 +458,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => number.clone().prop_map(Wipe),
         1 => number.clone().prop_map(Gone),
         1 => number.clone().prop_map(Damage),
+        2 => number.clone().prop_map(Garbage),
         2 => orders.prop_map(Order),
     ]
 }
@@ -476,6 +504,10 @@ fn live(world: &mut World, events: &[Event]) -> Option<usize> {
             Event::Damage(store) => {
                 let store = world.stores.get_mut(&id(store % STORES)).unwrap();
                 store.replicas.values_mut().for_each(|replica| replica.damaged = true);
+            }
+            Event::Garbage(store) => {
+                let store = world.stores.get_mut(&id(store % STORES)).unwrap();
+                store.replicas.values_mut().for_each(|replica| replica.garbage_bytes = 500);
             }
             Event::Order(order) => world.order(order),
             Event::Up(_) => {}

@@ -63,7 +63,7 @@ fn drop_abandoned(case: &Case<'_>) -> Verdict {
         replica.condition == Condition::Copying && replica.epoch <= case.epoch()
     });
     match abandoned {
-        Some((store, _)) => remove(case, store),
+        Some((store, _)) => remove(case, Work::Clear { on: (*store).clone() }, store),
         None => Pass,
     }
 }
@@ -124,6 +124,12 @@ fn admit(case: &Case<'_>) -> Verdict {
 }
 
 fn wait_for_the_set(case: &Case<'_>) -> Verdict {
+    // One that has lost its epoch obeys again once it is told it.
+    let mut failed = case.here.iter().filter(|(_, own)| own.condition == Condition::Failed);
+    if let Some((store, _)) = failed.find(|(_, own)| own.epoch == Epoch::NONE) {
+        let step = Step::Fence { on: vec![(*store).clone()], epoch: case.epoch() };
+        return Do(Work::Settle, step);
+    }
     match case.away.first() {
         Some(store) => is_away(store),
         None => Pass,
@@ -213,7 +219,7 @@ fn clear(case: &Case<'_>, wishes: &Wishes) -> Verdict {
         wanted && case.extra(store).is_some_and(|replica| case.is_fresh(replica))
     };
     match case.extras.iter().find(|(store, _)| !needed(store)) {
-        Some((store, _)) => remove(case, store),
+        Some((store, _)) => remove(case, Work::Clear { on: (*store).clone() }, store),
         None => Pass,
     }
 }
@@ -255,7 +261,8 @@ fn is_filled(case: &Case<'_>, to: &StoreId, copy: &Replica) -> bool {
 }
 
 /// One replica at a time: the others serve meanwhile. All are alike, so what one has deleted
-/// none of the others has, and it may let those tombstones go.
+/// none of the others has, and it may let those tombstones go; but not while a copy is being
+/// made, or may be on a store that is away, with needles that were deleted since.
 fn compact(case: &Case<'_>) -> Verdict {
     let config = case.facts.config;
     let worthwhile = |replica: &Replica| {
@@ -267,7 +274,10 @@ fn compact(case: &Case<'_>) -> Verdict {
     match worst.max_by_key(|(_, replica)| replica.garbage_bytes) {
         Some((store, replica)) => {
             let (on, epoch) = (store.clone(), case.epoch());
-            let step = Step::Compact { on: on.clone(), epoch, through_ns: replica.last_append_ns };
+            let all_answer = case.facts.view.stores.values().all(|seen| seen.replicas.is_some());
+            let is_settled = all_answer && case.extras.is_empty();
+            let through_ns = is_settled.then_some(replica.last_append_ns);
+            let step = Step::Compact { on: on.clone(), epoch, through_ns };
             Do(Work::Compact { on }, step)
         }
         None => Pass,
@@ -287,14 +297,18 @@ fn grow(case: &Case<'_>, work: Work, to: &StoreId, mut next: Volume) -> Verdict 
         next.joining = case.volume.moving.is_none().then(|| to.clone());
         return Do(work, Step::Change(next));
     }
-    // A sync raises the epoch of one that was left behind.
-    let epoch = if case.is_fresh(copy) { copy.epoch } else { case.next_epoch() };
+    let fresh = case.is_fresh(copy);
+    if !fresh && !case.is_like_the_set(copy) {
+        // It was left behind, and must not bring back what was deleted since.
+        return remove(case, work, to);
+    }
+    // A sync raises the epoch of one that holds what the set holds.
+    let epoch = if fresh { copy.epoch } else { case.next_epoch() };
     Do(work, Step::Sync { fills: vec![case.fill(to)], epoch, check: false })
 }
 
 /// With an epoch above its own, and not above that of the set.
-fn remove(case: &Case<'_>, store: &StoreId) -> Verdict {
-    let work = Work::Clear { on: store.clone() };
+fn remove(case: &Case<'_>, work: Work, store: &StoreId) -> Verdict {
     let known = case.extra(store).map_or(Epoch::NONE, |replica| replica.epoch);
     if known < case.epoch() {
         return Do(work, Step::Remove { on: store.clone(), epoch: case.epoch() });

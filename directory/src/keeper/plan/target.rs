@@ -23,8 +23,7 @@ impl<'a> Targets<'a> {
 
     /// The best store for one more replica beside those that are kept: one that has a copy
     /// begun, else one in a rack without a replica, else in the least crowded; of those the
-    /// one with the most room. What a change left behind is used only where there is no other:
-    /// it is caught up, which may bring back needles that nobody refers to.
+    /// one with the most room. A store that still has what a change left behind comes last.
     pub(super) fn choose(&mut self, case: &Case<'_>, keep: &[StoreId]) -> Option<&'a StoreId> {
         let bytes = case.size_bytes();
         let candidates = self.view.stores.keys().filter(|store| self.fits(case, store, bytes));

@@ -223,8 +223,11 @@ fn stores_are_balanced_and_the_order_is_struck() {
 #[test]
 fn one_replica_at_a_time_is_compacted() {
     let mut world = World::new(&[2]);
-    world.garbage = 40 << 20;
     world.bytes = 100 << 20;
+    for store in 0..2 {
+        let store = world.stores.get_mut(&id(store)).unwrap();
+        store.replicas.get_mut(&vid(1)).unwrap().garbage_bytes = 40 << 20;
+    }
     let plan = world.plan();
     assert_eq!(plan.jobs.len(), 1);
     assert!(matches!(plan.jobs[0].step, Step::Compact { .. }));
@@ -238,4 +241,32 @@ fn a_pause_is_told() {
     assert!(!world.plan().is_paused);
     world.order("pause");
     assert!(world.plan().is_paused);
+}
+
+#[test]
+fn an_old_replica_makes_room_for_a_new_one_where_there_is_no_other_store() {
+    let mut world = World::new(&[2]);
+    for store in 2..6 {
+        lose(&mut world, store);
+    }
+    // s1 was replaced by s2, which is lost in its turn.
+    world.map.volumes.get_mut(&vid(1)).unwrap().value.replicas = vec![id(0), id(2)];
+    world.map.volumes.get_mut(&vid(1)).unwrap().value.epoch = 2;
+    let new = world.stores.get_mut(&id(0)).unwrap().replicas.get_mut(&vid(1)).unwrap();
+    new.epoch = 2;
+    let old = world.stores.get_mut(&id(1)).unwrap().replicas.get_mut(&vid(1)).unwrap();
+    old.needles.insert(7);
+    assert_eq!(step(&mut world), "replace the replica of s2 on s1: remove");
+    world.settle();
+    assert_eq!(replicas(&world), ["s0", "s1"]);
+    assert!(world.stores[&id(1)].replicas[&vid(1)].needles.is_empty(), "what was deleted stays so");
+}
+
+#[test]
+fn a_replica_that_lost_its_epoch_is_told_it() {
+    let mut world = World::new(&[2]);
+    let replica = world.stores.get_mut(&id(1)).unwrap().replicas.get_mut(&vid(1)).unwrap();
+    (replica.condition, replica.epoch) = (Condition::Failed, 0);
+    assert_eq!(step(&mut world), "settle the epoch: fence");
+    assert_eq!(job(&mut world), None, "one that failed for another reason is waited for");
 }

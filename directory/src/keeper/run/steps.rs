@@ -81,7 +81,9 @@ impl Shared {
             }
             Step::Compact { on, epoch, through_ns } => {
                 let store = self.find(on)?;
-                store.confirm(volume, *epoch, *through_ns).await.map_err(of(on))?;
+                if let Some(through_ns) = *through_ns {
+                    store.confirm(volume, *epoch, through_ns).await.map_err(of(on))?;
+                }
                 let started = store.start_compaction(volume).await.map_err(of(on))?;
                 self.finish(on, &store, started, lead).await
             }
