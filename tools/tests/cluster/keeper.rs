@@ -79,20 +79,15 @@ async fn a_store_that_is_gone_for_good_is_replaced_by_itself() {
         keepers[leader].admin.trim_start_matches("http://")
     );
 
-    cluster.stores[0].kill();
+    let victim = cluster.map().await.volumes[0].replicas[0].clone();
+    let number: usize = victim.as_str().trim_start_matches('s').parse().unwrap();
+    cluster.stores[number - 1].kill();
     // The one that leads dies as well; the other ends what it began.
     keepers[leader].kill();
     eventually(async || cluster.is_fully_replicated().await).await;
-    let status = status(&cluster, &keepers[1 - leader]).await;
-    assert!(status.leads, "{status:?}");
-    assert!(
-        cluster
-            .map()
-            .await
-            .volumes
-            .iter()
-            .all(|volume| { volume.replicas.iter().all(|store| store.as_str() != "s1") })
-    );
+    eventually(async || status(&cluster, &keepers[1 - leader]).await.leads).await;
+    let volumes = cluster.map().await.volumes;
+    assert!(volumes.iter().all(|volume| !volume.replicas.contains(&victim)), "{volumes:?}");
     for number in 0..40 {
         let name = format!("n{number}");
         assert_eq!(cluster.get(number % 2, &name).await.unwrap(), bytes(number), "{name}");
