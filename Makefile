@@ -15,9 +15,10 @@ test: tools test-tools ## Run all tests
 # Each randomised test goes on for this long.
 SECONDS ?= 120
 
-torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too; fuzzing; crowds
+torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too; fuzzing; crowds; a cluster in a storm
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test bounds -- --nocapture --test-threads 1
+	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test cluster -- --nocapture chaos::everything
 
 FUZZ_TARGETS := superblock needle meta index batch epoch replica volume
 FUZZ_SECONDS ?= 30
@@ -63,6 +64,11 @@ test-tools:
 		command -v apt-get >/dev/null || { echo "no ZooKeeper, and no apt-get to install it with: install it and a Java runtime"; exit 1; }; \
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes --no-install-recommends libzookeeper-java libslf4j-java default-jre-headless; \
 	}
+	@test -x /usr/sbin/iptables && test -x /usr/sbin/ip || { \
+		echo "installing what cuts servers off from each other"; \
+		command -v apt-get >/dev/null || { echo "no apt-get to install iptables and iproute2 with: no test cuts servers off"; exit 0; }; \
+		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes --no-install-recommends iptables iproute2; \
+	}
 	@test -x /usr/lib/postgresql/15/bin/initdb || { \
 		echo "installing PostgreSQL 15"; \
 		command -v apt-get >/dev/null || { echo "no PostgreSQL 15, and no apt-get to install it with: install it in /usr/lib/postgresql/15"; exit 1; }; \
@@ -76,10 +82,10 @@ test-tools:
 
 # Disks that fail, log and fill up. Without them, those tests say that they were skipped.
 torture-tools:
-	@command -v nbdkit >/dev/null && command -v nbdfuse >/dev/null && command -v xfs_io >/dev/null && command -v strace >/dev/null || { \
-		echo "installing nbdkit, nbdfuse, xfsprogs and strace"; \
+	@command -v nbdkit >/dev/null && command -v nbdfuse >/dev/null && command -v xfs_io >/dev/null && command -v strace >/dev/null && command -v faketime >/dev/null || { \
+		echo "installing nbdkit, nbdfuse, xfsprogs, strace and faketime"; \
 		command -v apt-get >/dev/null || { echo "no apt-get to install them with: some tests will be skipped"; exit 0; }; \
-		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes nbdkit nbdkit-plugin-python libnbd-bin fuse3 xfsprogs strace; \
+		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes nbdkit nbdkit-plugin-python libnbd-bin fuse3 xfsprogs strace faketime; \
 	}
 
 fuzz-tools:
