@@ -98,7 +98,7 @@ impl Cluster {
         };
         let NeedleId { volume, key, cookie } = place.id;
         let needle = NewNeedle { key, cookie, meta, data: data.into() };
-        self.store.put(volume, Epoch::NONE, vec![needle]).await.unwrap();
+        self.store.put(volume, Epoch::new(place.epoch), vec![needle]).await.unwrap();
         upload.needles.push(NeedleRef { id: place.id, size_bytes });
     }
 
