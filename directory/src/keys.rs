@@ -8,7 +8,7 @@
 
 mod stock;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _};
@@ -98,8 +98,10 @@ impl KeyAllocator {
         self.lease(volume, keys).await
     }
 
-    /// Leases a range for each of these volumes that has few keys left.
+    /// Leases a range for each of these volumes that has few keys left, and for those that were
+    /// refused one: as no needles are placed there, nobody else would ask for it.
     pub(crate) async fn stock_up(&self, volumes: impl IntoIterator<Item = VolumeId>) {
+        let volumes: BTreeSet<_> = volumes.into_iter().chain(self.refused()).collect();
         let low = volumes.into_iter().map(|volume| (volume, self.of(volume)));
         let low = low.filter(|(_, keys)| keys.stock.lock().is_low());
         let leases = low.map(|(volume, keys)| async move {
@@ -116,6 +118,16 @@ impl KeyAllocator {
         if let Some(error) = failed.first() {
             tracing::warn!(volumes = failed.len(), %error, "keys not leased ahead");
         }
+    }
+
+    /// The volumes on the map whose last lease failed.
+    fn refused(&self) -> Vec<VolumeId> {
+        let map = self.coordinator.map();
+        let volumes = self.volumes.lock();
+        let refused = volumes.iter().filter(|(volume, keys)| {
+            map.volumes.contains_key(volume) && keys.stock.lock().problem().is_some()
+        });
+        refused.map(|(volume, _)| *volume).collect()
     }
 
     /// Returns when some volume is low in keys.
@@ -230,7 +242,8 @@ mod tests {
         let in_vain = keys.take(one, 1).await;
         assert!(matches!(in_vain, Err(DirectoryError::Unavailable(_))), "{in_vain:?}");
         assert_eq!(keys.fewest([one, other]), Some(0));
-        keys.stock_up([one, other]).await;
+        // As no needles are placed in the one without keys, it is not named.
+        keys.stock_up([other]).await;
         keys.take(one, 1).await.unwrap();
         keys.take(other, 1).await.unwrap();
     }
