@@ -1,6 +1,7 @@
 //! Several processes on one database: what only they could get wrong.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::future;
 use rand::Rng as _;
@@ -50,16 +51,19 @@ async fn a_removal_elsewhere_is_known_here() {
 /// each needle that was committed must be in use or queued, and never both.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_needle_is_lost_or_still_in_use_when_all_change_the_same_names() {
-    const TASKS: u64 = 12;
-    const STEPS: u64 = 40;
+    const TASKS: usize = 12;
+    const STEPS: usize = 40;
     let (_server, names) = two().await;
-    let tasks = (0..TASKS).zip(names.iter().cycle()).map(|(task, names)| {
-        let names = Arc::clone(names);
+    // Whoever comes to a change takes the next version, so that a task which is behind the others
+    // is not refused whatever it does.
+    let versions = Arc::new(AtomicU64::new(1));
+    let tasks = names.iter().cycle().take(TASKS).map(|names| {
+        let (names, versions) = (Arc::clone(names), Arc::clone(&versions));
         tokio::spawn(async move {
             let mut committed = BTreeSet::new();
             let mut ended = Vec::new();
-            for step in 0..STEPS {
-                let version = 1 + step * TASKS + task;
+            for _ in 0..STEPS {
+                let version = versions.fetch_add(1, Ordering::Relaxed);
                 let (object, kind) = {
                     let mut random = rand::rng();
                     (["a", "b", "c"][random.random_range(0..3)], random.random_range(0..4))
@@ -177,12 +181,12 @@ async fn a_listing_tells_of_what_stays_while_the_rest_changes() {
     for (object, version) in stays.iter().zip(1..) {
         here.put(put(object, row(version), Condition::None)).await.unwrap();
     }
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::new(AtomicBool::new(false));
     let churn = tokio::spawn({
         let stop = Arc::clone(&stop);
         async move {
             let mut version = 1_000;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 let object = format!("{:02}/{:03}-x", version % 6, version % 60);
                 there.put(put(&object, row(version), Condition::None)).await.unwrap();
                 if version % 2 == 0 {
@@ -212,6 +216,6 @@ async fn a_listing_tells_of_what_stays_while_the_rest_changes() {
         let page = here.list(&bucket(), query).await.unwrap();
         assert_eq!(page.prefixes, ["00/", "01/", "02/", "03/", "04/", "05/"]);
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     churn.await.unwrap();
 }
