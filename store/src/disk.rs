@@ -34,6 +34,14 @@ pub struct DataDir {
     _lock: Option<File>,
 }
 
+/// A data directory that the store goes on without. Volumes may be in it.
+pub struct FailedDir {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What the system said.
+    pub reason: String,
+}
+
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -77,6 +85,38 @@ pub enum DataDirError {
     },
 }
 
+impl FailedDir {
+    /// Tells usable data directories from those on disks that fail, which cost the others nothing.
+    /// What an operator has to put right is an error, and so is a store without any disk.
+    pub(crate) fn sort_out<T>(
+        opened: impl IntoIterator<Item = Result<T, DataDirError>>,
+    ) -> Result<(Vec<T>, Vec<Self>), DataDirError> {
+        let (mut usable, mut failed, mut first) = (Vec::new(), Vec::new(), None);
+        for opened in opened {
+            match opened {
+                Ok(dir) => usable.push(dir),
+                Err(DataDirError::Io { path, source }) if is_failure(&source) => {
+                    let reason = source.to_string();
+                    tracing::error!(path = %path.display(), %reason, "data directory cannot be read: the store goes on without its volumes; replace the disk, or take it out of store.disks, and restart");
+                    failed.push(Self { path: path.clone(), reason });
+                    first.get_or_insert(DataDirError::Io { path, source });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match first {
+            Some(error) if usable.is_empty() => Err(error),
+            _ => Ok((usable, failed)),
+        }
+    }
+}
+
+/// Whether it is the disk that fails, and no mistake in the configuration.
+fn is_failure(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    !matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Identity {
     cluster: Uuid,
@@ -111,6 +151,14 @@ impl DataDir {
         }
         tracing::debug!(path = %path.display(), disk = %found.disk, "data directory in use");
         Ok(Self { path: path.to_owned(), disk, pace, _lock: lock })
+    }
+
+    /// The directory with the names of its files.
+    pub(crate) fn listed(self) -> Result<(Self, Vec<String>), DataDirError> {
+        match self.disk.list() {
+            Ok(names) => Ok((self, names)),
+            Err(source) => Err(DataDirError::Io { path: self.path, source }),
+        }
     }
 
     /// A disk that this process alone knows of, such as one in memory.

@@ -9,7 +9,7 @@ use metrics::counter;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::disk::{DataDir, DataDirError};
+use crate::disk::DataDir;
 use crate::id::VolumeId;
 use crate::volume::{OpenReport, Volume, VolumeOptions, clear_removed, files};
 
@@ -30,18 +30,15 @@ impl Slot {
     }
 }
 
+/// Opens what there is in data directories that come with the names of their files.
 pub(crate) fn load_volumes(
-    disks: &[DataDir],
+    disks: &[(DataDir, Vec<String>)],
     cluster: Uuid,
     options: &VolumeOptions,
-) -> Result<BTreeMap<VolumeId, Slot>, DataDirError> {
+) -> BTreeMap<VolumeId, Slot> {
     let mut found = Vec::new();
-    for (number, disk) in disks.iter().enumerate() {
-        let names = disk
-            .disk
-            .list()
-            .map_err(|source| DataDirError::Io { path: disk.path.clone(), source })?;
-        clear_removed(&*disk.disk, &names);
+    for (number, (disk, names)) in disks.iter().enumerate() {
+        clear_removed(&*disk.disk, names);
         found.extend(
             names.iter().filter_map(|name| files::parse_volume(name)).map(|id| (id, number, disk)),
         );
@@ -51,7 +48,7 @@ pub(crate) fn load_volumes(
         let slot = open_slot(disk, *number, cluster, *id, options);
         keep(&mut slots.lock(), *id, slot, disk);
     });
-    Ok(slots.into_inner())
+    slots.into_inner()
 }
 
 fn open_slot(

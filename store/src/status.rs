@@ -8,9 +8,9 @@ use crate::volume::{Damaged, Volume};
 /// A store at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreStatus {
-    /// Its data directories, in the order of the configuration.
+    /// Its data directories, in the order of the configuration; those that fail come last.
     pub disks: Vec<DiskStatus>,
-    /// Its volumes, by id.
+    /// Its volumes, by id; none of those on disks that fail.
     pub volumes: Vec<VolumeStatus>,
 }
 
@@ -28,6 +28,9 @@ pub struct DiskStatus {
     /// Whether there is more room than `min_free`, on a file system that can be written to, so
     /// that new volumes may be made.
     pub has_room: bool,
+    /// Why the store goes on without it, and without the volumes in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A volume at one moment.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::StoreOptions;
-use crate::disk::{DataDir, DataDirError};
+use crate::disk::{DataDir, DataDirError, FailedDir};
 use crate::error::StoreError;
 use crate::format::meta::Meta;
 use crate::id::{Epoch, NeedleId, VolumeId};
@@ -38,6 +38,8 @@ pub struct Store {
     cluster: Uuid,
     options: StoreOptions,
     disks: Vec<DataDir>,
+    /// Nobody knows which volumes are on these.
+    failed_disks: Vec<FailedDir>,
     volumes: RwLock<BTreeMap<VolumeId, Slot>>,
     /// Held while a volume is made or removed.
     changing: Mutex<()>,
@@ -56,15 +58,17 @@ pub struct Store {
 
 impl Store {
     /// Opens every volume of every data directory, many at a time. A volume that does not
-    /// open is reported in the status and does not stop the others; a data directory that
-    /// cannot be taken into use stops the start.
+    /// open is reported in the status and does not stop the others, and neither does a disk that
+    /// fails.
+    ///
+    /// # Errors
+    /// A data directory that is in use, another cluster's, or not to be had for a reason that an
+    /// operator can correct; or all of them fail.
     pub fn open(cluster: Uuid, options: StoreOptions) -> Result<Arc<Self>, DataDirError> {
-        let disks = options
-            .disks
-            .iter()
-            .map(|path| DataDir::open(path, cluster, options.background.disk()))
-            .collect::<Result<Vec<_>, _>>()?;
-        Self::open_on(cluster, disks, options)
+        let pace = || options.background.disk();
+        let dirs = options.disks.iter().map(|path| DataDir::open(path, cluster, pace()));
+        let (disks, failed) = FailedDir::sort_out(dirs)?;
+        Self::open_all(cluster, disks, failed, options)
     }
 
     /// Like [`Store::open`], on these disks instead of the folders that `options` names.
@@ -73,7 +77,19 @@ impl Store {
         disks: Vec<DataDir>,
         options: StoreOptions,
     ) -> Result<Arc<Self>, DataDirError> {
-        let volumes = load_volumes(&disks, cluster, &options.volume)?;
+        Self::open_all(cluster, disks, Vec::new(), options)
+    }
+
+    fn open_all(
+        cluster: Uuid,
+        disks: Vec<DataDir>,
+        mut failed_disks: Vec<FailedDir>,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>, DataDirError> {
+        let (disks, failed) = FailedDir::sort_out(disks.into_iter().map(DataDir::listed))?;
+        failed_disks.extend(failed);
+        let volumes = load_volumes(&disks, cluster, &options.volume);
+        let disks: Vec<_> = disks.into_iter().map(|(disk, _)| disk).collect();
         let scrub = Scrub::new(disks.iter().map(|disk| &*disk.disk));
         let memory = PeerMemory::new(options.upload_memory_bytes);
         let peers = Client::new(options.peers.clone());
@@ -81,6 +97,7 @@ impl Store {
             cluster,
             options,
             disks,
+            failed_disks,
             volumes: RwLock::new(volumes),
             changing: Mutex::new(()),
             left_to_keeper: AtomicBool::new(false),
@@ -156,7 +173,19 @@ impl Store {
                 let reason = format!("it could not be opened: {reason}").into();
                 Err(StoreError::Failed { volume: id, reason })
             }
-            None => Err(StoreError::NoVolume(id)),
+            None => Err(self.no_volume(id)),
+        }
+    }
+
+    /// A volume that was not found is not here, or on a disk that fails.
+    fn no_volume(&self, id: VolumeId) -> StoreError {
+        match self.failed_disks.first() {
+            None => StoreError::NoVolume(id),
+            Some(disk) => {
+                let (path, reason) = (disk.path.display(), &disk.reason);
+                let reason = format!("it may be in {path}, which cannot be read: {reason}").into();
+                StoreError::Failed { volume: id, reason }
+            }
         }
     }
 

@@ -23,10 +23,19 @@ impl Store {
                 free_bytes: space.free_bytes,
                 volumes: volumes.values().filter(|slot| slot.disk() == number).count(),
                 has_room: self.has_room(space),
+                problem: None,
             }
         });
+        let failed = self.failed_disks.iter().map(|disk| DiskStatus {
+            path: disk.path.display().to_string(),
+            total_bytes: 0,
+            free_bytes: 0,
+            volumes: 0,
+            has_room: false,
+            problem: Some(disk.reason.clone()),
+        });
         StoreStatus {
-            disks: disks.collect(),
+            disks: disks.chain(failed).collect(),
             volumes: volumes.iter().map(|(id, slot)| self.volume_status(*id, slot)).collect(),
         }
     }

@@ -50,6 +50,8 @@ impl Store {
                 let reason = format!("it is here, but could not be opened: {reason}").into();
                 return Err(StoreError::Failed { volume: id, reason });
             }
+            // Copies are made of volumes that were here before; two replicas would be too many.
+            None if new.copying && !self.failed_disks.is_empty() => return Err(self.no_volume(id)),
             None => {}
         }
         let (number, disk) = self.roomiest_disk().ok_or(StoreError::DiskFull(id))?;
@@ -96,7 +98,7 @@ impl Store {
             }
             // It takes no writes that could be under way.
             Some(Found::Broken { disk, .. }) => Fence::load(&disk, id).raise(epoch),
-            None => Err(StoreError::NoVolume(id)),
+            None => Err(store.no_volume(id)),
         })
         .await?
     }

@@ -10,10 +10,11 @@ use hayrick_store::format::superblock::Superblock;
 use hayrick_store::format::{MAX_VOLUME_BYTES, NeedleOffset};
 use hayrick_store::status::VolumeState;
 use hayrick_store::storage::Disk;
-use hayrick_store::storage::memory::MemoryDisk;
+use hayrick_store::storage::memory::{Call, MemoryDisk};
 use hayrick_store::storage::os::OsDisk;
 use hayrick_store::volume::{Volume, files};
 use hayrick_store::{Key, Store, StoreError, index};
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use crate::client::{CLUSTER, Client, Got, open, options, runtime};
@@ -133,6 +134,42 @@ fn one_volume_on_two_disks_is_refused_not_guessed() {
     assert!(runtime.block_on(store.create_volume(vid(1), E1)).is_err());
     let after = [&one, &other].map(|disk| disk.bytes(&files::volume(vid(1))).unwrap());
     assert_eq!(before, after);
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_at_the_start_costs_only_its_own_volumes() {
+    let runtime = runtime();
+    let (dead, well) = (MemoryDisk::new(), MemoryDisk::new());
+    let mut client = Client::new(open_both([&dead, &well]), Record::new(false), &runtime);
+    well.set_capacity(Some(0));
+    client.create_volume(1).unwrap();
+    well.set_capacity(None);
+    dead.set_capacity(Some(1 << 30));
+    client.create_volume(2).unwrap();
+    client.put(&[(1, 1)]).unwrap();
+    client.put(&[(2, 1)]).unwrap();
+    let record = client.close();
+
+    dead.fail_from(Call::List, 0, Errno::IO);
+    let mut client = Client::new(open_both([&dead, &well]), record, &runtime);
+    client.put(&[(2, 2)]).unwrap();
+    assert!(matches!(client.get((2, 1)), Got::Right));
+    // It is not said to be gone, for it may be there.
+    let Got::Error(error @ StoreError::Failed { .. }) = client.get((1, 1)) else {
+        panic!("a needle on a disk that cannot be read")
+    };
+    assert!(error.to_string().contains("cannot be read"), "{error}");
+    let status = client.store.status();
+    assert!(status.disks[0].problem.is_none() && status.disks[1].problem.is_some(), "{status:?}");
+    client.create_volume(3).unwrap();
+    client.put(&[(3, 1)]).unwrap();
+    let copied = runtime.block_on(client.store.create_copy(vid(1), E1));
+    assert!(matches!(copied, Err(StoreError::Failed { .. })), "two replicas would be too many");
+    let record = client.close();
+
+    assert!(open(&dead, &options()).is_none(), "a store without any disk is none");
+    dead.stop_failing();
+    Client::new(open_both([&dead, &well]), record, &runtime).check("the disk is back");
 }
 
 #[test]

@@ -80,8 +80,10 @@ fn summary(directory: &DirectoryStatus, store: &StoreStatus) -> String {
 }
 
 fn disk_table(disks: &[DiskStatus]) -> String {
-    let note = |disk: &DiskStatus| {
-        if disk.has_room { String::new() } else { "full: free some space".to_owned() }
+    let note = |disk: &DiskStatus| match &disk.problem {
+        Some(problem) => format!("failed: {}", one_line(problem)),
+        None if disk.has_room => String::new(),
+        None => "full: free some space".to_owned(),
     };
     table(
         disks,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
+use hayrick_store::config::StoreOptions;
 use hayrick_store::{Store, StoreError};
 
 use super::device::{Mount, Nbd, make_image};
@@ -59,9 +60,10 @@ fn a_device_that_loses_a_sync_and_forgets_is_not_believed() {
     client.verify("from the disk");
 }
 
-/// Where the index file was mapped, a lookup on a failing device ended the whole process.
+/// Where the index file was mapped, a lookup on a failing device ended the whole process; and a
+/// store that was started again with it served nothing from its other disks.
 #[test]
-fn a_device_that_fails_every_read_stops_no_lookup() {
+fn a_device_that_fails_every_read_stops_no_lookup_and_no_other_disk() {
     if !can_run("the unreadable device", &["nbdkit", "nbdfuse", "mkfs.ext4"]) {
         return;
     }
@@ -86,6 +88,18 @@ fn a_device_that_fails_every_read_stops_no_lookup() {
     assert!(matches!(client.get((1, 1)), Got::Error(StoreError::Io { .. })));
     fs::remove_file(&flag).unwrap();
     assert!(matches!(client.get((1, 1)), Got::Right));
+    client.close();
+
+    fs::write(&flag, "").unwrap();
+    fs::write("/proc/sys/vm/drop_caches", "3").unwrap();
+    assert!(Store::open(CLUSTER, options_in(&place)).is_err(), "the only disk fails");
+    let disks = vec![place.join("store"), dir.path().join("other")];
+    let both = Store::open(CLUSTER, StoreOptions { disks, ..options_in(&place) }).unwrap();
+    let mut client = Client::new(both, Record::default(), &runtime);
+    assert!(matches!(client.get((1, 1)), Got::Error(StoreError::Failed { .. })));
+    client.create_volume(2).unwrap();
+    client.put(&[(2, 1)]).unwrap();
+    fs::remove_file(&flag).unwrap();
 }
 
 /// So that all entries are in the index file.
