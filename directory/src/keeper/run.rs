@@ -333,10 +333,11 @@ impl Rounds {
 
     fn tell_health(&self) {
         let failed_disks = |store: &StoreId| {
-            let own = self.observer.view().stores.get(store);
-            let own = own.and_then(|seen| seen.replicas.as_ref()).into_iter().flatten();
+            let seen = self.observer.view().stores.get(store);
+            let own = seen.and_then(|seen| seen.replicas.as_ref()).into_iter().flatten();
             let failed = own.filter(|(_, replica)| replica.is_failed());
-            failed.map(|(_, replica)| replica.disk.clone()).collect()
+            let failed = failed.map(|(_, replica)| replica.disk.clone());
+            failed.chain(seen.and_then(|seen| seen.failed_disk.clone())).collect()
         };
         let health = self.observer.judges().iter().map(|(store, judge)| StoreHealth {
             store: store.clone(),

@@ -31,6 +31,8 @@ pub(crate) struct StoreView {
     pub(crate) free_bytes: u64,
     /// Room on all of its disks, used or not.
     pub(crate) total_bytes: u64,
+    /// A data directory that it goes on without, not knowing what is in it.
+    pub(crate) failed_disk: Option<String>,
 }
 
 /// One replica of a volume.
@@ -72,6 +74,7 @@ impl StoreView {
     /// A store that answered with its status.
     pub(crate) fn answering(rack: Rack, status: &StoreStatus) -> Self {
         let replicas = status.volumes.iter().map(|volume| (volume.volume, Replica::of(volume)));
+        let failed = status.disks.iter().find(|disk| disk.problem.is_some());
         let with_room = status.disks.iter().filter(|disk| disk.has_room);
         Self {
             rack,
@@ -81,6 +84,14 @@ impl StoreView {
             replicas: Some(replicas.collect()),
             free_bytes: with_room.map(|disk| disk.free_bytes).max().unwrap_or(0),
             total_bytes: status.disks.iter().map(|disk| disk.total_bytes).sum(),
+            failed_disk: failed.map(|disk| disk.path.clone()),
+        }
+    }
+
+    /// Takes note that a replica it does not tell of may be on the disk that failed.
+    pub(crate) fn expect(&mut self, volume: VolumeId) {
+        if let (Some(replicas), Some(disk)) = (&mut self.replicas, &self.failed_disk) {
+            replicas.entry(volume).or_insert_with(|| Replica::on_failed(disk.clone()));
         }
     }
 
@@ -94,14 +105,17 @@ impl StoreView {
             replicas: None,
             free_bytes: 0,
             total_bytes: 0,
+            failed_disk: None,
         }
     }
 
-    /// Whether it may be given replicas of so many bytes.
+    /// Whether it may be given replicas of so many bytes. Where a disk failed there may be an old
+    /// one, which would come back beside the new one.
     pub(crate) fn takes(&self, bytes: u64, min_free_bytes: u64) -> bool {
         self.is_well
             && !self.is_draining
             && self.replicas.is_some()
+            && self.failed_disk.is_none()
             && self.free_bytes >= bytes.saturating_add(min_free_bytes)
     }
 }
@@ -128,6 +142,22 @@ impl Replica {
             last_append_ns: status.last_append_ns,
             damaged: findings.max(status.damaged_ranges as u64),
             disk: status.disk.clone(),
+            is_lost: false,
+        }
+    }
+
+    fn on_failed(disk: String) -> Self {
+        Self {
+            condition: Condition::Broken,
+            epoch: Epoch::NONE,
+            digest: None,
+            live_needles: 0,
+            file_bytes: 0,
+            live_bytes: 0,
+            garbage_bytes: 0,
+            last_append_ns: 0,
+            damaged: 0,
+            disk,
             is_lost: false,
         }
     }
@@ -165,4 +195,39 @@ impl Replica {
 /// How long ago a thing began, if it did.
 pub(crate) fn lasts(since: Option<tokio::time::Instant>, limit: Duration) -> bool {
     since.is_some_and(|since| since.elapsed() >= limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use hayrick_store::status::DiskStatus;
+
+    use super::*;
+
+    fn disk(path: &str, problem: Option<&str>) -> DiskStatus {
+        DiskStatus {
+            path: path.to_owned(),
+            total_bytes: 1 << 40,
+            free_bytes: 1 << 40,
+            volumes: 0,
+            has_room: problem.is_none(),
+            problem: problem.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_store_with_a_failed_disk_may_have_what_it_does_not_tell_of() {
+        let see = |disks| {
+            let status = StoreStatus { disks, volumes: Vec::new() };
+            let mut seen = StoreView::answering("r1".parse().unwrap(), &status);
+            let volume = VolumeId::new(7).unwrap();
+            seen.expect(volume);
+            let replica = seen.replicas.as_ref().unwrap().get(&volume).cloned();
+            (seen.takes(1, 0), replica)
+        };
+        assert_eq!(see(vec![disk("/d1", None), disk("/d2", None)]), (true, None));
+        let (takes, replica) = see(vec![disk("/d1", None), disk("/d2", Some("EIO"))]);
+        let replica = replica.unwrap();
+        assert!(!takes, "a copy might come to stand beside an old one");
+        assert!(replica.is_failed() && replica.disk == "/d2", "{replica:?}");
+    }
 }

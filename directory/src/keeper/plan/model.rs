@@ -155,6 +155,7 @@ impl World {
             replicas: Some(replicas),
             free_bytes: FREE,
             total_bytes: FREE,
+            failed_disk: None,
         }
     }
 

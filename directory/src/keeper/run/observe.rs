@@ -64,6 +64,7 @@ impl Observer {
             Some((id.clone(), self.store_view(map, id, known, answers.get(id)?)))
         });
         self.view = View { stores: seen.collect() };
+        self.note_failed_disks(map);
         self.note_failed();
         self.note_unlike(map, &before);
     }
@@ -108,6 +109,18 @@ impl Observer {
             is_well: judge.is_some_and(|judge| judge.health() == Health::Well),
             is_draining: map.is_draining(id),
             ..StoreView::answering(known.rack.clone(), status)
+        }
+    }
+
+    /// Volumes that a store with a failed disk does not tell of are not missing: they may be
+    /// there, and come back with the disk.
+    fn note_failed_disks(&mut self, map: &ClusterMap) {
+        for (&volume, entry) in &map.volumes {
+            for store in &entry.value.replicas {
+                if let Some(seen) = self.view.stores.get_mut(store) {
+                    seen.expect(volume);
+                }
+            }
         }
     }
 
