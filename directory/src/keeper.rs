@@ -15,4 +15,6 @@ mod view;
 
 pub use self::config::KeeperConfig;
 pub use self::health::Health;
-pub use self::run::{JobReport, Keeper, KeeperStatus, StoreHealth, StuckVolume, WaitingJob};
+pub use self::run::{
+    JobReport, Keeper, KeeperStatus, ScrubReport, StoreHealth, StuckVolume, WaitingJob,
+};

@@ -232,6 +232,12 @@ impl StoreClient {
         answer.map_err(error)
     }
 
+    /// See [`StoreHandle::hold_scrub`](crate::StoreHandle::hold_scrub).
+    pub async fn hold_scrub(&self, volume: VolumeId) -> Result<(), StoreError> {
+        let call = self.call(Method::PUT, &format!("/{volume}/scrub-hold"));
+        self.done(call, of(volume, Epoch::NONE)).await
+    }
+
     /// See [`StoreHandle::job`](crate::StoreHandle::job).
     pub async fn job(&self, id: u64) -> Result<JobStatus, StoreError> {
         let answer = self.call(Method::GET, &format!("/jobs/{id}")).send_json().await;

@@ -237,6 +237,16 @@ impl StoreHandle {
         }
     }
 
+    /// Has a replica's scrub rest for [`SCRUB_HOLD`](crate::scrub::SCRUB_HOLD), while another replica
+    /// is read or this one compacted. A pass under way waits where it is; one that an operator asked
+    /// for goes on.
+    pub async fn hold_scrub(&self, volume: VolumeId) -> Result<(), StoreError> {
+        match self {
+            Self::Local(store) => store.hold_scrub(volume),
+            Self::Remote(store) => store.hold_scrub(volume).await,
+        }
+    }
+
     /// A job as it is now. A store counts its jobs from 1 at each start, so look at the
     /// volume and the time too.
     ///

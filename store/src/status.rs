@@ -138,6 +138,9 @@ pub struct VolumeScrub {
     /// How far the pass under way has come; absent when none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<ScrubPass>,
+    /// Whether it is being read now: a pass may be under way and wait.
+    #[serde(default)]
+    pub reading: bool,
     /// Whether somebody asked for a pass that is not over.
     pub asked: bool,
     /// How many damaged places there are, the unlisted ones too.
@@ -174,7 +177,7 @@ pub struct ScrubFinding {
 }
 
 impl VolumeScrub {
-    pub(crate) fn of(volume: &Volume) -> Self {
+    pub(crate) fn of(volume: &Volume, reading: bool) -> Self {
         let state = volume.scrub_state();
         let findings = state.findings.into_iter().map(|finding| {
             let Damaged { offset, size_bytes, key, reason } = finding.damage;
@@ -190,6 +193,7 @@ impl VolumeScrub {
                 done_bytes: pass.position,
                 total_bytes: pass.until,
             }),
+            reading,
             asked: state.asked,
             damaged: findings.len() as u64 + state.more_findings,
             findings,

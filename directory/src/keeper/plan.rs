@@ -55,6 +55,8 @@ pub(crate) struct Hints {
     pub(crate) filled: BTreeSet<(VolumeId, StoreId, Epoch)>,
     /// Volumes whose replicas have differed for long enough, or stand still.
     pub(crate) unlike: BTreeSet<VolumeId>,
+    /// Replicas whose scrub was told to rest not long ago.
+    pub(crate) held: BTreeSet<(VolumeId, StoreId)>,
     /// Damaged replicas that were mended as far as could be.
     pub(crate) mended: BTreeSet<(VolumeId, StoreId)>,
     /// Orders to repair that have been carried out.
@@ -113,6 +115,8 @@ pub(crate) enum Work {
     Move { from: StoreId, to: Option<StoreId> },
     /// Garbage is given back.
     Compact { on: StoreId },
+    /// A replica is scrubbed by its store, and no other of the volume.
+    Scrub { on: StoreId },
 }
 
 /// One step. Each may be taken twice.
@@ -128,8 +132,11 @@ pub(crate) enum Step {
     Change(Volume),
     /// Remove a replica that is not in the set.
     Remove { on: StoreId, epoch: Epoch },
+    /// Have the scrubs of these replicas rest for a while. They go on by themselves.
+    Hold { on: Vec<StoreId> },
     /// Compact, and let tombstones up to `through_ns` go where nobody needs them any more.
-    Compact { on: StoreId, epoch: Epoch, through_ns: Option<u64> },
+    /// Meanwhile no replica, of those in `held`, is scrubbed.
+    Compact { on: StoreId, epoch: Epoch, through_ns: Option<u64>, held: Vec<StoreId> },
 }
 
 /// One replica and where it fetches from.
@@ -182,9 +189,15 @@ impl Job {
             Work::Mend { .. } | Work::Compare => 2,
             Work::Repair | Work::Copy { .. } | Work::Move { .. } => 3,
             Work::Clear { .. } => 4,
-            Work::Compact { .. } => 5,
+            Work::Scrub { .. } => 5,
+            Work::Compact { .. } => 6,
         };
         (rank, self.whole)
+    }
+
+    /// Whether it is done in no time, and so need not wait for others to end.
+    pub(crate) fn is_brief(&self) -> bool {
+        matches!(self.work, Work::Settle | Work::Scrub { .. })
     }
 
     /// The stores that it puts bytes on.
@@ -213,6 +226,7 @@ impl fmt::Display for Work {
             Self::Move { from, to: Some(to) } => write!(f, "move from {from} to {to}"),
             Self::Move { from, to: None } => write!(f, "move from {from}"),
             Self::Compact { on } => write!(f, "compact on {on}"),
+            Self::Scrub { on } => write!(f, "scrub on {on} alone"),
         }
     }
 }
@@ -226,6 +240,7 @@ impl fmt::Display for Step {
             Self::Sync { check: true, .. } => "check and sync",
             Self::Change(_) => "change the map",
             Self::Remove { .. } => "remove",
+            Self::Hold { .. } => "hold scrubs",
             Self::Compact { .. } => "compact",
         })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hayrick_store::status::{StoreStatus, VolumeState, VolumeStatus};
+use hayrick_store::status::{ScrubPass, StoreStatus, VolumeState, VolumeStatus};
 use hayrick_store::{Epoch, VolumeId};
 
 use crate::{Rack, StoreId};
@@ -51,6 +51,10 @@ pub(crate) struct Replica {
     pub(crate) last_append_ns: u64,
     /// Needles that are known not to be readable.
     pub(crate) damaged: u64,
+    /// How far its scrub is, while that reads it.
+    pub(crate) scrub: Option<ScrubPass>,
+    /// An operator wants it scrubbed, and so it does not rest.
+    pub(crate) is_scrub_ordered: bool,
     /// The data directory it is in.
     pub(crate) disk: String,
     /// It has been failed for longer than the grace.
@@ -141,6 +145,8 @@ impl Replica {
             garbage_bytes: status.garbage_bytes,
             last_append_ns: status.last_append_ns,
             damaged: findings.max(status.damaged_ranges as u64),
+            scrub: status.scrub.as_ref().filter(|scrub| scrub.reading).and_then(|scrub| scrub.pass),
+            is_scrub_ordered: status.scrub.as_ref().is_some_and(|scrub| scrub.asked),
             disk: status.disk.clone(),
             is_lost: false,
         }
@@ -157,6 +163,8 @@ impl Replica {
             garbage_bytes: 0,
             last_append_ns: 0,
             damaged: 0,
+            scrub: None,
+            is_scrub_ordered: false,
             disk,
             is_lost: false,
         }

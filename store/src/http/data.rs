@@ -14,6 +14,7 @@
 //! | `GET /{vid}/keys?first={key}` | a [`super::listing`] of the keys from there on |
 //! | `POST /{vid}/records` | the [`super::records`] of the first of a JSON list of keys |
 //! | `POST /{vid}/compact` | 202 with the [`crate::jobs::JobStatus`] of a new job |
+//! | `PUT /{vid}/scrub-hold` | 204: its scrub rests for a while, see [`crate::scrub::SCRUB_HOLD`] |
 //! | `GET`, `DELETE /jobs/{id}` | the [`crate::jobs::JobStatus`]; 204: the job was asked to stop |
 //! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
 //! | `DELETE /{vid}/{key}/{cookie}` | 204; the tombstone says what [`META_HEADER`] does |

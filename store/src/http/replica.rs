@@ -26,6 +26,7 @@ pub(super) fn router(store: Arc<Store>) -> Router {
         .route("/{vid}/sync", post(start_sync))
         .route("/{vid}/repair", post(repair_keys))
         .route("/{vid}/compact", post(start_compaction))
+        .route("/{vid}/scrub-hold", put(hold_scrub))
         .route("/jobs/{id}", get(show_job).delete(cancel_job))
         .with_state(store)
 }
@@ -102,6 +103,14 @@ async fn start_compaction(
 ) -> Result<(StatusCode, Json<JobStatus>), ApiError> {
     let job = store.start_compaction(volume).map_err(api_error)?;
     Ok((StatusCode::ACCEPTED, Json(job)))
+}
+
+async fn hold_scrub(
+    State(store): Shared,
+    Path(volume): Path<VolumeId>,
+) -> Result<StatusCode, ApiError> {
+    store.hold_scrub(volume).map_err(api_error)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn show_job(State(store): Shared, Path(id): Path<u64>) -> Result<Json<JobStatus>, ApiError> {

@@ -4,9 +4,13 @@
 //! rate is what it takes to get round the disk in that time, and a quarter more, to
 //! make good for rests while clients are busy. Whoever asks for a pass gets it first,
 //! and as fast as `scrub_max_rate` and the clients allow.
+//!
+//! A keeper can hold the scrub of one volume off for [`SCRUB_HOLD`], so that its replicas are read one
+//! after another. What the hold kept waiting goes on by itself, whether a keeper is there or not.
 
 mod worker;
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,8 +23,11 @@ use crate::id::VolumeId;
 use crate::status::{DiskScrubStatus, DiskScrubWork, ScrubStatus, VolumeScrub};
 use crate::storage::Disk;
 use crate::store::Store;
-use crate::volume::files;
+use crate::volume::{Volume, files};
 use worker::Worker;
+
+/// How long a volume is left alone that was held. It is not remembered over a restart.
+pub const SCRUB_HOLD: Duration = Duration::from_mins(30);
 
 /// The scrub of one disk, as others see it.
 pub(crate) struct DiskScrub {
@@ -44,6 +51,8 @@ struct Orders {
 pub(crate) struct Scrub {
     disks: Vec<Arc<DiskScrub>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Until when volumes are left alone.
+    held: Mutex<HashMap<VolumeId, Instant>>,
 }
 
 impl Scrub {
@@ -54,7 +63,7 @@ impl Scrub {
             let orders = Mutex::new(Orders { paused, ..Orders::default() });
             Arc::new(DiskScrub { disk: number, orders, wake: Condvar::new() })
         });
-        Self { disks: disks.collect(), threads: Mutex::default() }
+        Self { disks: disks.collect(), threads: Mutex::default(), held: Mutex::default() }
     }
 
     /// Starts the threads. They hold no strong reference to the store between steps.
@@ -71,6 +80,26 @@ impl Scrub {
         self.order(|orders| orders.stopped = true);
         for thread in std::mem::take(&mut *self.threads.lock()) {
             let _ = thread.join();
+        }
+    }
+
+    /// Whether a volume is being read.
+    pub(crate) fn is_reading(&self, volume: VolumeId) -> bool {
+        self.disks.iter().any(|disk| disk.orders.lock().at_work_on == Some(volume))
+    }
+
+    fn is_held(&self, volume: VolumeId) -> bool {
+        self.held.lock().get(&volume).is_some_and(|until| *until > Instant::now())
+    }
+
+    fn hold(&self, volume: VolumeId) {
+        let now = Instant::now();
+        let mut held = self.held.lock();
+        held.retain(|_, until| *until > now);
+        held.insert(volume, now + SCRUB_HOLD);
+        drop(held);
+        if self.is_reading(volume) {
+            self.look_again();
         }
     }
 
@@ -130,8 +159,19 @@ impl Store {
             DiskScrubStatus { path, work, volume: at_work_on, bytes_per_s, scrubbed_bytes }
         });
         let volumes = self.volumes();
-        let volumes = volumes.iter().map(|volume| VolumeScrub::of(volume));
+        let volumes = volumes.iter().map(|volume| self.volume_scrub(volume));
         ScrubStatus { disks: disks.collect(), volumes: volumes.collect() }
+    }
+
+    /// What is known of one volume.
+    pub(crate) fn volume_scrub(&self, volume: &Volume) -> VolumeScrub {
+        VolumeScrub::of(volume, self.scrub().is_reading(volume.id()))
+    }
+
+    /// See [`StoreHandle::hold_scrub`](crate::StoreHandle::hold_scrub).
+    pub fn hold_scrub(&self, volume: VolumeId) -> Result<(), StoreError> {
+        self.scrub().hold(self.volume(volume)?.id());
+        Ok(())
     }
 
     /// Asks for a pass over one volume, or all, from the beginning and as fast as may be.

@@ -58,7 +58,8 @@ impl<'a> Worker<'a> {
             let mut orders = self.scrub.orders.lock();
             (orders.paused, std::mem::take(&mut orders.changed))
         };
-        if paused || changed {
+        let held = self.current.as_ref().is_some_and(|volume| !may_read(store, volume));
+        if paused || changed || held {
             self.let_go();
         }
         if paused {
@@ -115,7 +116,8 @@ impl<'a> Worker<'a> {
         self.failed.retain(|_, when| when.elapsed() < RETRY);
         let rates = store.options().background;
         let volumes = store.volumes_on(self.scrub.disk);
-        let turns = volumes.iter().map(|volume| (volume.scrub_turn(), volume));
+        let free = volumes.iter().filter(|volume| may_read(store, volume));
+        let turns = free.map(|volume| (volume.scrub_turn(), volume));
         let turns = turns.filter(|(_, volume)| !self.failed.contains_key(&volume.id()));
         let due = turns.filter(|(turn, _)| is_due(*turn, rates.scrub_pass, unix_ms()));
         let (turn, next) = due.min_by_key(|(turn, _)| precedence(*turn))?;
@@ -158,6 +160,11 @@ fn restore_index_file(volume: &Volume, problem: &str) {
             tracing::error!(volume = %volume.id(), problem, %error, "index file damaged or missing, and not written again: the next start scans the volume");
         }
     }
+}
+
+/// Whether no keeper holds the volume's scrub off. Whom an operator asked for does not wait.
+fn may_read(store: &Store, volume: &Volume) -> bool {
+    !store.scrub().is_held(volume.id()) || volume.scrub_turn().asked
 }
 
 /// Whether a volume is to be read now, at `now_ms`.

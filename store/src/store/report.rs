@@ -3,7 +3,7 @@
 use super::Store;
 use crate::id::{Epoch, VolumeId};
 use crate::load::Slot;
-use crate::status::{DiskStatus, StoreStatus, VolumeScrub, VolumeState, VolumeStatus};
+use crate::status::{DiskStatus, StoreStatus, VolumeState, VolumeStatus};
 use crate::storage::Space;
 use crate::volume::{Condition, Volume};
 
@@ -50,6 +50,7 @@ impl Store {
             Slot::Open { volume, report, .. } => VolumeStatus {
                 damaged_ranges: report.damage.len(),
                 superblock_problem: report.superblock_problem.clone(),
+                scrub: Some(self.volume_scrub(volume)),
                 ..VolumeStatus::of(volume, disk)
             },
         }
@@ -90,7 +91,7 @@ impl VolumeStatus {
             failed_reads: stats.failed_reads,
             damaged_ranges: 0,
             superblock_problem: None,
-            scrub: Some(VolumeScrub::of(volume)),
+            scrub: None,
         }
     }
 

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use hayrick_service::config::{ByteSize, Span};
 use hayrick_store::config::StoreConfig;
 use hayrick_store::status::{DiskScrubWork, ScrubStatus, StoreStatus, VolumeScrub};
-use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, Store};
+use hayrick_store::{Cookie, Key, Meta, NeedleId, NewNeedle, Store, StoreError, StoreHandle};
 
 use crate::rig::{E1, Rig, config, open, vid};
 
@@ -150,5 +151,33 @@ async fn a_volume_is_scrubbed_without_being_asked() {
     filled(&config).await.stop().await;
     let rig = Rig::start(open(&config)).await;
     rig.until(1, |scrub| scrub.pass.is_some_and(|pass| pass.done_bytes > 0)).await;
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pass_that_is_held_waits_and_another_volume_has_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    // After a step of 4 MiB it rests for a minute.
+    let config = StoreConfig { scrub_max_rate: ByteSize::kib(64), ..config(dir.path(), 1) };
+    let rig = filled(&config).await;
+    let keeper = StoreHandle::Local(Arc::clone(&rig.store));
+    rig.order("now?volume=2").await.unwrap();
+    keeper.hold_scrub(vid(2)).await.unwrap();
+    let moved = |scrub: &VolumeScrub| scrub.pass.is_some_and(|pass| pass.done_bytes > 0);
+    rig.until(2, |scrub| scrub.reading && moved(scrub)).await;
+    rig.stop().await;
+
+    // What nobody asked for is held. Volumes that were never read are due at once.
+    let rig = filled(&StoreConfig { disks: vec![dir.path().join("b")], ..config }).await;
+    let keeper = StoreHandle::Local(Arc::clone(&rig.store));
+    keeper.hold_scrub(vid(2)).await.unwrap();
+    let unknown = keeper.hold_scrub(vid(9)).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::NoVolume(_)), "{unknown}");
+    rig.order("resume").await.unwrap();
+    rig.until(1, |scrub| scrub.reading && moved(scrub)).await;
+    keeper.hold_scrub(vid(1)).await.unwrap();
+    let waits = rig.until(1, |scrub| !scrub.reading).await;
+    assert!(moved(&waits), "it will go on where it was");
+    assert_eq!(rig.scrub().await.disks[0].work, DiskScrubWork::Idle);
     rig.stop().await;
 }

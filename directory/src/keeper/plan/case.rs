@@ -163,6 +163,17 @@ impl<'a> Case<'a> {
         self.facts.hints.filled.contains(&(self.id, store.clone(), self.epoch()))
     }
 
+    /// Those of the set whose scrub is to rest and was not told so, or has forgotten it in a restart.
+    pub(super) fn not_held(&self, is_to: impl Fn(&StoreId) -> bool) -> Vec<StoreId> {
+        let told = |store: &StoreId| self.facts.hints.held.contains(&(self.id, store.clone()));
+        let rests = |own: &Replica| own.scrub.is_none() || own.is_scrub_ordered;
+        let here = self.here.iter().filter(|(store, own)| {
+            let held = told(store) && rests(own);
+            is_to(store) && !held
+        });
+        here.map(|(store, _)| (*store).clone()).collect()
+    }
+
     /// The room that a copy needs, in bytes.
     pub(super) fn size_bytes(&self) -> u64 {
         self.here.iter().map(|(_, replica)| replica.live_bytes).max().unwrap_or(0)

@@ -3,12 +3,18 @@
 //! Whatever the history, once stores are well the plan ends with full replication, and no
 //! acknowledged needle was ever without a whole replica of the set.
 
+mod checks;
+mod history;
+mod scrubs;
+mod writes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hayrick_service::config::ByteSize;
-use proptest::prelude::*;
+use hayrick_store::status::ScrubPass;
 use uuid::Uuid;
 
+use self::writes::Write;
 use super::*;
 use crate::coordinator::{KnownStore, Versioned};
 use crate::keeper::view::{Condition, Replica, StoreView};
@@ -16,6 +22,7 @@ use crate::keeper::view::{Condition, Replica, StoreView};
 const STORES: usize = 6;
 const RACKS: usize = 4;
 const FREE: u64 = 1 << 30;
+const PASS: ScrubPass = ScrubPass { started_ms: 0, done_bytes: 1, total_bytes: 2 };
 
 #[derive(Debug, Clone)]
 pub(super) struct ModelReplica {
@@ -25,6 +32,10 @@ pub(super) struct ModelReplica {
     pub(super) tombstones: BTreeSet<u64>,
     pub(super) damaged: bool,
     pub(super) garbage_bytes: u64,
+    /// It was not scrubbed for a long time.
+    pub(super) is_due: bool,
+    /// Its scrub rests.
+    pub(super) is_held: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -33,16 +44,8 @@ pub(super) struct ModelStore {
     pub(super) is_up: bool,
     pub(super) is_lost: bool,
     pub(super) replicas: BTreeMap<VolumeId, ModelReplica>,
-}
-
-/// A write on its way: it goes to the replicas one after another, and counts once all took it.
-#[derive(Debug, Clone)]
-struct Write {
-    volume: VolumeId,
-    key: u64,
-    is_delete: bool,
-    epoch: u64,
-    left: Vec<StoreId>,
+    /// What its scrub reads.
+    pub(super) reading: Option<VolumeId>,
 }
 
 pub(super) struct World {
@@ -72,10 +75,8 @@ impl World {
     pub(super) fn new(copies: &[usize]) -> Self {
         let stores = (0..STORES).map(|number| {
             let rack = number % RACKS;
-            (
-                id(number),
-                ModelStore { rack, is_up: true, is_lost: false, replicas: BTreeMap::new() },
-            )
+            let (replicas, reading) = (BTreeMap::new(), None);
+            (id(number), ModelStore { rack, is_up: true, is_lost: false, replicas, reading })
         });
         let known = |number: usize| KnownStore {
             rack: format!("r{}", number % RACKS).parse().unwrap(),
@@ -112,10 +113,16 @@ impl World {
     }
 
     pub(super) fn replica(&mut self, on: &StoreId, v: VolumeId, epoch: u64, condition: Condition) {
-        let (needles, tombstones) = (BTreeSet::new(), BTreeSet::new());
-        let (damaged, garbage_bytes) = (false, 0);
-        let replica =
-            ModelReplica { condition, epoch, needles, tombstones, damaged, garbage_bytes };
+        let replica = ModelReplica {
+            condition,
+            epoch,
+            needles: BTreeSet::new(),
+            tombstones: BTreeSet::new(),
+            damaged: false,
+            garbage_bytes: 0,
+            is_due: false,
+            is_held: false,
+        };
         self.stores.get_mut(on).unwrap().replicas.insert(v, replica);
     }
 
@@ -133,7 +140,7 @@ impl World {
         if !store.is_up {
             return StoreView::silent(rack, store.is_lost);
         }
-        let replica = |replica: &ModelReplica| Replica {
+        let replica = |volume: VolumeId, replica: &ModelReplica| Replica {
             condition: replica.condition,
             epoch: Epoch::new(replica.epoch),
             digest: Some(format!("{:?}", replica.needles)),
@@ -143,10 +150,12 @@ impl World {
             garbage_bytes: replica.garbage_bytes,
             last_append_ns: 0,
             damaged: u64::from(replica.damaged),
+            scrub: (store.reading == Some(volume)).then_some(PASS),
+            is_scrub_ordered: false,
             disk: "/d".to_owned(),
             is_lost: store.is_lost,
         };
-        let replicas = store.replicas.iter().map(|(v, own)| (*v, replica(own))).collect();
+        let replicas = store.replicas.iter().map(|(v, own)| (*v, replica(*v, own))).collect();
         StoreView {
             rack,
             is_well: true,
@@ -211,9 +220,13 @@ impl World {
                 if self.stores[on].replicas[&volume].condition != Condition::Copying {
                     self.assert_one_is_whole(volume);
                 }
-                self.stores.get_mut(on).unwrap().replicas.remove(&volume);
+                let store = self.stores.get_mut(on).unwrap();
+                store.replicas.remove(&volume);
+                store.reading.take_if(|reading| *reading == volume);
             }
-            Step::Compact { on, through_ns, .. } => {
+            Step::Hold { on } => on.iter().for_each(|store| self.hold_scrub(store, volume)),
+            Step::Compact { on, through_ns, held, .. } => {
+                self.assert_no_scrub(volume, held);
                 if let Some(replica) = self.replica_mut(on, volume) {
                     replica.garbage_bytes = 0;
                     if through_ns.is_some() {
@@ -256,107 +269,6 @@ impl World {
         self.hints.filled.insert((volume, fill.on.clone(), job.epoch));
     }
 
-    /// All of the set are there, and have all that was acknowledged.
-    fn assert_whole(&self, volume: VolumeId) {
-        for store in &self.map.volumes[&volume].value.replicas {
-            assert!(self.stores[store].is_up, "{store} is away");
-            let replica = &self.stores[store].replicas[&volume];
-            assert!(replica.condition == Condition::Whole);
-            for key in self.wanted(volume) {
-                assert!(replica.needles.contains(&key), "{store} lacks {key} of {volume}");
-            }
-        }
-    }
-
-    /// One of the set has all that was acknowledged, and can be copied from.
-    fn assert_one_is_whole(&self, volume: VolumeId) {
-        let Volume { replicas, joining, .. } = &self.map.volumes[&volume].value;
-        let holds_all = |store: &&StoreId| {
-            let replica = self.stores[*store].replicas.get(&volume);
-            let replica = replica.filter(|replica| replica.condition == Condition::Whole);
-            self.stores[*store].is_up
-                && joining.as_ref() != Some(*store)
-                && replica
-                    .is_some_and(|own| self.wanted(volume).all(|key| own.needles.contains(&key)))
-        };
-        assert!(replicas.iter().any(|store| holds_all(&store)), "of volume {volume} none is whole");
-    }
-
-    /// Acknowledged, and nobody asked to delete it.
-    fn wanted(&self, volume: VolumeId) -> impl Iterator<Item = u64> + '_ {
-        let deleting = move |key: &u64| {
-            let under_way = |w: &&Write| w.is_delete && w.volume == volume && w.key == *key;
-            self.writes.iter().find(under_way).is_some()
-                || self.deleted.get(&volume).is_some_and(|keys| keys.contains(key))
-        };
-        let acked = self.acked.get(&volume).into_iter().flatten();
-        acked.copied().filter(move |key| !deleting(key))
-    }
-
-    /// No needle is without a whole replica of the set, there or away.
-    fn assert_nothing_is_lost(&self) {
-        for (&volume, entry) in &self.map.volumes {
-            for key in self.wanted(volume) {
-                let holds = |store: &StoreId| {
-                    let replica = self.stores[store].replicas.get(&volume);
-                    replica.is_some_and(|replica| replica.needles.contains(&key))
-                };
-                // Of a move, the old replica counts until it is over.
-                let holders = entry.value.replicas.iter().chain(&entry.value.moving);
-                assert!(holders.into_iter().any(holds), "needle {key} of volume {volume} is lost");
-            }
-        }
-    }
-
-    fn begin(&mut self, number: usize, is_delete: bool) {
-        let volume = vid(u32::try_from(number % self.map.volumes.len()).unwrap() + 1);
-        let entry = &self.map.volumes[&volume].value;
-        let wanted: Vec<_> = self.wanted(volume).collect();
-        let key = if is_delete {
-            let Some(key) = wanted.first() else { return };
-            *key
-        } else if entry.takes_needles() {
-            self.next_key
-        } else {
-            return;
-        };
-        let (epoch, left) = (entry.epoch, entry.replicas.clone());
-        self.next_key += 1;
-        self.writes.push(Write { volume, key, is_delete, epoch, left });
-    }
-
-    /// One write reaches one more replica, or is refused.
-    fn deliver(&mut self, number: usize) {
-        if self.writes.is_empty() {
-            return;
-        }
-        let at = number % self.writes.len();
-        let mut write = self.writes.remove(at);
-        let on = write.left.remove(0);
-        let accepted = self.accept(&on, write.volume, write.epoch);
-        let accepted = accepted.filter(|own| write.is_delete || own.condition == Condition::Whole);
-        match accepted {
-            Some(replica) if write.is_delete => {
-                replica.needles.remove(&write.key);
-                replica.tombstones.insert(write.key);
-            }
-            Some(replica) => drop(replica.needles.insert(write.key)),
-            // The client is told; a delete stays in the queue.
-            None if write.is_delete => {
-                let entry = &self.map.volumes[&write.volume].value;
-                (write.epoch, write.left) = (entry.epoch, entry.replicas.clone());
-                self.writes.push(write);
-                return;
-            }
-            None => return,
-        }
-        if !write.left.is_empty() {
-            return self.writes.push(write);
-        }
-        let book = if write.is_delete { &mut self.deleted } else { &mut self.acked };
-        book.entry(write.volume).or_default().insert(write.key);
-    }
-
     fn is_well(&mut self) -> bool {
         let plan = self.plan();
         plan.jobs.is_empty()
@@ -371,10 +283,11 @@ impl World {
 
     /// Plans and takes steps until there are none.
     pub(super) fn settle(&mut self) {
-        for _ in 0..400 {
+        for round in 0..600 {
+            self.scrub_some(round);
             let plan = self.plan();
             plan.done.iter().for_each(|order| drop(self.map.orders.remove(order)));
-            if plan.jobs.is_empty() && plan.done.is_empty() {
+            if plan.jobs.is_empty() && plan.done.is_empty() && self.is_all_scrubbed() {
                 assert!(plan.stuck.is_empty(), "{:?}", plan.stuck);
                 return;
             }
@@ -382,172 +295,8 @@ impl World {
                 self.take(job);
                 self.assert_nothing_is_lost();
             }
+            self.assert_one_is_scrubbed();
         }
         panic!("no end to it: {:?}", self.plan().jobs);
-    }
-
-    fn assert_fully_replicated(&mut self, gone: Option<usize>) {
-        let usable = |(store, _): &(&StoreId, _)| gone.map(id).as_ref() != Some(*store);
-        let racks = self.stores.iter().filter(usable).map(|(_, store)| store.rack);
-        let racks_in_all = racks.collect::<BTreeSet<_>>().len();
-        for (&volume, entry) in &self.map.volumes {
-            self.assert_whole(volume);
-            let Volume { replicas, moving, epoch, .. } = &entry.value;
-            assert_eq!(*moving, None);
-            let copies = replicas.iter().map(|store| &self.stores[store].replicas[&volume]);
-            let first = copies.clone().next().unwrap();
-            for copy in copies {
-                assert_eq!(copy.needles, first.needles);
-                assert_eq!(copy.epoch, *epoch);
-                let deleted = self.deleted.get(&volume).cloned().unwrap_or_default();
-                assert!(copy.needles.is_disjoint(&deleted), "what was deleted is back");
-            }
-            let racks: BTreeSet<_> = replicas.iter().map(|store| self.stores[store].rack).collect();
-            let possible = racks_in_all.min(replicas.len());
-            assert!(racks.len() >= possible, "{replicas:?} share a rack");
-        }
-        let gone = gone.map(id);
-        for (store, own) in self.stores.iter().filter(|(store, _)| Some(*store) != gone.as_ref()) {
-            for volume in own.replicas.keys() {
-                let in_set = self.map.volumes[volume].value.replicas.contains(store);
-                assert!(in_set, "{store} still has volume {volume}");
-            }
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Event {
-    Put(usize),
-    Delete(usize),
-    Deliver(usize),
-    /// Plans, and takes some of the steps.
-    Steps(usize, usize),
-    /// Another leads, and remembers nothing.
-    NewLeader,
-    Down(usize),
-    Lost(usize),
-    Up(usize),
-    /// Only while all is well: it comes back empty, or never.
-    Wipe(usize),
-    Gone(usize),
-    Damage(usize),
-    Garbage(usize),
-    Order(&'static str),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    use Event::*;
-    let number = 0..STORES * 4;
-    let orders = prop::sample::select(vec![
-        "drain:s1",
-        "move:1:s0:s4",
-        "move:2:s1:s5",
-        "copy:1:s5",
-        "repair:2",
-        "rebalance",
-    ]);
-    prop_oneof![
-        4 => number.clone().prop_map(Put),
-        2 => number.clone().prop_map(Delete),
-        12 => number.clone().prop_map(Deliver),
-        12 => (number.clone(), 1..4_usize).prop_map(|(at, count)| Steps(at, count)),
-        2 => Just(NewLeader),
-        2 => number.clone().prop_map(Down),
-        3 => number.clone().prop_map(Lost),
-        3 => number.clone().prop_map(Up),
-        1 => number.clone().prop_map(Wipe),
-        1 => number.clone().prop_map(Gone),
-        1 => number.clone().prop_map(Damage),
-        2 => number.clone().prop_map(Garbage),
-        2 => orders.prop_map(Order),
-    ]
-}
-
-/// Lets a history happen; answers which store is gone for good.
-fn live(world: &mut World, events: &[Event]) -> Option<usize> {
-    let mut gone = None;
-    for event in events {
-        match *event {
-            Event::Put(number) => world.begin(number, false),
-            Event::Delete(number) => world.begin(number, true),
-            Event::Deliver(number) => world.deliver(number),
-            Event::Steps(from, count) => {
-                let plan = world.plan();
-                let from = from % plan.jobs.len().max(1);
-                for job in plan.jobs.iter().skip(from).take(count) {
-                    world.take(job);
-                }
-            }
-            Event::NewLeader => world.hints = Hints::default(),
-            Event::Down(store) => world.stores.get_mut(&id(store % STORES)).unwrap().is_up = false,
-            Event::Lost(store) => {
-                let store = world.stores.get_mut(&id(store % STORES)).unwrap();
-                store.is_lost = !store.is_up;
-            }
-            Event::Up(store) if gone != Some(store % STORES) => {
-                let store = world.stores.get_mut(&id(store % STORES)).unwrap();
-                (store.is_up, store.is_lost) = (true, false);
-            }
-            Event::Wipe(store) | Event::Gone(store) => {
-                let number = store % STORES;
-                let needed = world.holds_a_lone_replica(&id(number));
-                if needed || gone.is_some() || !world.is_well() {
-                    continue;
-                }
-                let store = world.stores.get_mut(&id(number)).unwrap();
-                if matches!(event, Event::Wipe(_)) {
-                    store.replicas.clear();
-                } else {
-                    (store.is_up, store.is_lost, gone) = (false, true, Some(number));
-                }
-            }
-            Event::Damage(store) => {
-                let store = world.stores.get_mut(&id(store % STORES)).unwrap();
-                store.replicas.values_mut().for_each(|replica| replica.damaged = true);
-            }
-            Event::Garbage(store) => {
-                let store = world.stores.get_mut(&id(store % STORES)).unwrap();
-                store.replicas.values_mut().for_each(|replica| replica.garbage_bytes = 500);
-            }
-            Event::Order(order) => world.order(order),
-            Event::Up(_) => {}
-        }
-        world.assert_nothing_is_lost();
-    }
-    gone
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_happened_the_plan_ends_with_full_replication(
-        events in prop::collection::vec(event(), 1..120),
-        copies in prop::collection::vec(1..4_usize, 1..4),
-    ) {
-        let mut world = World::new(&copies);
-        let gone = live(&mut world, &events);
-        for (number, store) in world.stores.values_mut().enumerate() {
-            store.is_up = gone != Some(number);
-            store.is_lost = !store.is_up;
-        }
-        // An operator takes back what can never be.
-        let largest = world.map.volumes.values().map(|entry| entry.value.replicas.len()).max();
-        let crowded = largest.unwrap() + 1 >= STORES - 1 - usize::from(gone.is_some());
-        let impossible = |order: &Order| match order {
-            Order::Drain { .. } => crowded,
-            Order::Move { to, .. } | Order::Copy { to, .. } => gone.map(id).as_ref() == Some(to),
-            _ => false,
-        };
-        world.map.orders.retain(|_, order| !impossible(order));
-        world.settle();
-        // What is still on its way arrives, and deletes are tried until they are done.
-        for _ in 0..200 {
-            world.deliver(0);
-        }
-        prop_assert!(world.writes.is_empty());
-        world.settle();
-        world.assert_fully_replicated(gone);
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn next(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) 
         .or(|| wait_for_the_set(case))
         .or(|| go_on_moving(case, wishes, targets))
         .or(|| mend(case))
+        .or(|| scrub_one_by_one(case))
         .or(|| compare(case))
         .or(|| repair(case, wishes))
         .or(|| clear(case, wishes))
@@ -260,6 +261,19 @@ fn is_filled(case: &Case<'_>, to: &StoreId, copy: &Replica) -> bool {
     copy.is_whole() && (case.is_like_the_set(copy) || case.is_filled(to))
 }
 
+/// Stores read all they have, over and over, by a schedule of their own. Of one volume only one
+/// replica is read at a time, so that the others serve at full speed: the one that is furthest goes
+/// on, and the others have their turn when it is through.
+fn scrub_one_by_one(case: &Case<'_>) -> Verdict {
+    let reading = case.here.iter().filter_map(|(store, own)| {
+        // What an operator wants read does not rest.
+        Some((own.is_scrub_ordered, own.scrub?.done_bytes, store))
+    });
+    let Some((.., first)) = reading.max() else { return Pass };
+    let on = case.not_held(|store| store != *first);
+    if on.is_empty() { Pass } else { Do(Work::Scrub { on: (*first).clone() }, Step::Hold { on }) }
+}
+
 /// One replica at a time: the others serve meanwhile. All are alike, so what one has deleted
 /// none of the others has, and it may let those tombstones go; but not while a copy is being
 /// made, or may be on a store that is away, with needles that were deleted since.
@@ -274,10 +288,19 @@ fn compact(case: &Case<'_>) -> Verdict {
     match worst.max_by_key(|(_, replica)| replica.garbage_bytes) {
         Some((store, replica)) => {
             let (on, epoch) = (store.clone(), case.epoch());
+            let unheld = case.not_held(|_| true);
+            if !unheld.is_empty() {
+                return Do(Work::Compact { on }, Step::Hold { on: unheld });
+            }
+            if case.here.iter().any(|(_, replica)| replica.scrub.is_some()) {
+                // It is on its way to rest, or an operator wants it read.
+                return Wait(None);
+            }
             let all_answer = case.facts.view.stores.values().all(|seen| seen.replicas.is_some());
             let is_settled = all_answer && case.extras.is_empty();
             let through_ns = is_settled.then_some(replica.last_append_ns);
-            let step = Step::Compact { on: on.clone(), epoch, through_ns };
+            let held = case.volume.replicas.clone();
+            let step = Step::Compact { on: on.clone(), epoch, through_ns, held };
             Do(Work::Compact { on }, step)
         }
         None => Pass,

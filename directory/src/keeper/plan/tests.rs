@@ -228,11 +228,51 @@ fn one_replica_at_a_time_is_compacted() {
         let store = world.stores.get_mut(&id(store)).unwrap();
         store.replicas.get_mut(&vid(1)).unwrap().garbage_bytes = 40 << 20;
     }
+    assert_eq!(step(&mut world), "compact on s1: hold scrubs");
     let plan = world.plan();
     assert_eq!(plan.jobs.len(), 1);
     assert!(matches!(plan.jobs[0].step, Step::Compact { .. }));
     world.stores.get_mut(&id(0)).unwrap().is_up = false;
     assert_eq!(job(&mut world), None, "not while a replica is away");
+}
+
+#[test]
+fn one_replica_at_a_time_is_scrubbed() {
+    let mut world = World::new(&[3]);
+    for store in 0..3 {
+        let store = world.stores.get_mut(&id(store)).unwrap();
+        store.replicas.get_mut(&vid(1)).unwrap().is_due = true;
+    }
+    world.scrub(&id(0));
+    world.scrub(&id(1));
+    assert_eq!(step(&mut world), "scrub on s1 alone: hold scrubs");
+    let reading = |world: &World, store| world.stores[&id(store)].reading.is_some();
+    assert_eq!([0, 1, 2].map(|store| reading(&world, store)), [false, true, false]);
+    world.scrub(&id(2));
+    assert!(!reading(&world, 2) && job(&mut world).is_none(), "it waits for its turn");
+    // A new leader says so again, which changes nothing.
+    world.hints.held.clear();
+    assert_eq!(step(&mut world), "scrub on s1 alone: hold scrubs");
+    world.scrub(&id(1));
+    world.lapse();
+    world.scrub(&id(2));
+    assert_eq!(step(&mut world), "scrub on s2 alone: hold scrubs");
+}
+
+#[test]
+fn what_is_compacted_is_not_scrubbed() {
+    let mut world = World::new(&[2]);
+    for store in 0..2 {
+        let store = world.stores.get_mut(&id(store)).unwrap();
+        let replica = store.replicas.get_mut(&vid(1)).unwrap();
+        (replica.is_due, replica.garbage_bytes) = (true, 500);
+    }
+    world.scrub(&id(0));
+    assert_eq!(step(&mut world), "scrub on s0 alone: hold scrubs");
+    assert_eq!(step(&mut world), "compact on s1: hold scrubs");
+    assert_eq!(step(&mut world), "compact on s1: compact");
+    assert_eq!(step(&mut world), "compact on s0: compact");
+    world.settle();
 }
 
 #[test]

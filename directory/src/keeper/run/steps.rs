@@ -1,9 +1,11 @@
 //! Takes a step, on stores and on the map.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use futures::future;
 use hayrick_store::jobs::{JobOutcome, JobStatus};
+use hayrick_store::scrub::SCRUB_HOLD;
 use hayrick_store::{Epoch, Peer, StoreError, StoreHandle, VolumeId};
 
 use super::Shared;
@@ -79,19 +81,43 @@ impl Shared {
                 tracing::info!(%volume, store = %on, "replica removed");
                 Ok(())
             }
-            Step::Compact { on, epoch, through_ns } => {
+            Step::Hold { on } => {
+                let holds = on.iter().map(|store| self.hold_scrub(store, volume));
+                future::try_join_all(holds).await.map(drop)
+            }
+            Step::Compact { on, epoch, through_ns, held } => {
                 let store = self.find(on)?;
                 if let Some(through_ns) = *through_ns {
                     store.confirm(volume, *epoch, through_ns).await.map_err(of(on))?;
                 }
                 let started = store.start_compaction(volume).await.map_err(of(on))?;
-                self.finish(on, &store, started, lead).await
+                tokio::select! {
+                    done = self.finish(on, &store, started, lead) => done,
+                    never = self.keep_held(held, volume) => match never {},
+                }
             }
         }
     }
 
     async fn fence(&self, on: &StoreId, volume: VolumeId, epoch: Epoch) -> Result<(), StepError> {
         self.find(on)?.fence(volume, epoch).await.map_err(of(on))
+    }
+
+    async fn hold_scrub(&self, on: &StoreId, volume: VolumeId) -> Result<(), StepError> {
+        self.find(on)?.hold_scrub(volume).await.map_err(of(on))
+    }
+
+    /// Has the scrubs of these replicas go on resting.
+    async fn keep_held(&self, stores: &[StoreId], volume: VolumeId) -> Infallible {
+        loop {
+            tokio::time::sleep(SCRUB_HOLD / 2).await;
+            let holds = stores.iter().map(|store| self.hold_scrub(store, volume));
+            for (store, held) in stores.iter().zip(future::join_all(holds).await) {
+                if let Err(error) = held {
+                    tracing::warn!(%volume, %store, %error, "scrub not held during a compaction");
+                }
+            }
+        }
     }
 
     async fn sync(
