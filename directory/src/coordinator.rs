@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 pub(crate) use self::embedded::Amendment;
 pub use self::embedded::{EmbeddedCoordinator, MapChanges};
-pub use self::members::{DirectoryInfo, KeeperInfo, KnownStore, Member, MemberDisk};
+pub use self::members::{DirectoryInfo, Illness, KeeperInfo, KnownStore, Member, MemberDisk};
 pub use self::orders::{Order, OrderId};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
@@ -46,6 +46,9 @@ pub struct ClusterMap {
     /// What operators have told the keeper.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub orders: BTreeMap<OrderId, Order>,
+    /// Stores that the keeper found not to be well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ill: BTreeMap<StoreId, Illness>,
     /// Every store that was ever seen, and whether it is there now. Empty where all
     /// stores are in one process: nobody comes or goes there.
     #[serde(skip)]
@@ -68,6 +71,7 @@ impl ClusterMap {
             buckets: BTreeMap::new(),
             access_keys: BTreeMap::new(),
             orders: BTreeMap::new(),
+            ill: BTreeMap::new(),
             stores: BTreeMap::new(),
             directories: BTreeMap::new(),
             keeper: None,
@@ -77,6 +81,11 @@ impl ClusterMap {
     /// Whether a store is being emptied: it gets nothing new.
     pub fn is_draining(&self, store: &StoreId) -> bool {
         self.orders.contains_key(&Order::Drain { store: store.clone() }.id())
+    }
+
+    /// Whether the keeper finds nothing wrong with the stores of a volume.
+    pub(crate) fn is_well(&self, volume: &Volume) -> bool {
+        !volume.replicas.iter().any(|store| self.ill.contains_key(store))
     }
 }
 
@@ -188,6 +197,12 @@ pub trait Coordinator: Send + Sync + 'static {
 
     /// Takes an order back, or strikes one that is done.
     fn remove_order(&self, id: &OrderId) -> Change<'_, ()>;
+
+    /// Lets all know that a store is not well. What was said of it first stays.
+    fn mark_ill(&self, store: &StoreId, illness: Illness) -> Change<'_, ()>;
+
+    /// Lets all know that a store is well. One that was not called ill is a success.
+    fn mark_well(&self, store: &StoreId) -> Change<'_, ()>;
 
     /// Strikes a store that is gone for good from the map.
     ///

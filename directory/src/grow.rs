@@ -132,7 +132,8 @@ impl Grower {
     }
 
     fn plan(&self, copies: usize, rooms: &BTreeMap<VolumeId, Room>, reports: &Reports) -> Plan {
-        let own: Vec<_> = rooms.values().filter(|room| room.copies == copies).collect();
+        let fits = |room: &&Room| room.copies == copies && room.is_well;
+        let own: Vec<_> = rooms.values().filter(fits).collect();
         if is_enough(&own, &self.config) {
             return Plan::Enough;
         }
@@ -149,7 +150,8 @@ impl Grower {
             .filter(|(free_bytes, _)| *free_bytes >= self.config.min_disk_free_bytes.max(1))
             .collect();
         let full = candidates.len() < copies && self.stores.ids().len() == reports.len();
-        candidates.retain(|(_, store)| !self.refused.waits(store));
+        let waits = |store: &StoreId| self.refused.waits(store) || map.ill.contains_key(store);
+        candidates.retain(|(_, store)| !waits(store));
         candidates.sort_by(|a, b| b.cmp(a));
         let in_rack = |(_, id)| (id, map.stores.get(id).map(|known| &known.rack));
         let chosen = spread(&candidates.into_iter().map(in_rack).collect::<Vec<_>>(), copies);
@@ -242,6 +244,7 @@ fn rooms(map: &ClusterMap, reports: &Reports) -> BTreeMap<VolumeId, Room> {
                 copies: volume.replicas.len(),
                 free_bytes: free_bytes.min(least.0),
                 limit_bytes: report.limit_bytes.min(least.1),
+                is_well: map.is_well(volume),
             });
         }
         room

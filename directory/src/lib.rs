@@ -54,7 +54,7 @@ pub use client::DirectoryClient;
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};
 pub use coordinator::{
-    Change, ClusterMap, Coordinator, CoordinatorError, DirectoryInfo, EmbeddedCoordinator,
+    Change, ClusterMap, Coordinator, CoordinatorError, DirectoryInfo, EmbeddedCoordinator, Illness,
     KeeperInfo, KnownStore, MapChanges, Member, MemberDisk, Order, OrderId, Versioned, Volume,
     VolumeState, zookeeper,
 };

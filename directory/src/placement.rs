@@ -2,7 +2,9 @@
 //!
 //! The choice is a draw weighted by free room, so that volumes fill alike and no
 //! volume is hot for being first. A volume whose writes fail is left out for a while,
-//! longer with each failure, and comes back with a small weight that grows again.
+//! longer with each failure, and comes back with a small weight that grows again. A volume
+//! on a store that the keeper calls ill is taken only where every other is out of choice: slow
+//! or doubtful copies are better than no upload.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,6 +27,8 @@ pub(crate) struct Room {
     pub(crate) free_bytes: u64,
     /// Bytes that go into an empty one.
     pub(crate) limit_bytes: u64,
+    /// Whether the keeper finds nothing wrong with its stores.
+    pub(crate) is_well: bool,
 }
 
 /// Which volumes there are to choose from.
@@ -96,13 +100,17 @@ impl State {
             .filter(|(_, room)| fits(room))
             .map(|(&volume, room)| {
                 let failures = self.failures.get(&volume).and_then(|f| f.decayed(now_ms));
-                (volume, room.free_bytes, failures)
+                (volume, *room, failures)
             })
             .collect();
-        let weighted = candidates.iter().map(|&(volume, free_bytes, failures)| {
-            (volume, failures.map_or(u128::from(free_bytes) + 1, |f| f.weight(free_bytes, now_ms)))
-        });
-        pick(weighted, draw).or_else(|| {
+        let weighted = |is_well: bool| {
+            let alike = candidates.iter().filter(move |(_, room, _)| room.is_well == is_well);
+            alike.map(|&(volume, Room { free_bytes, .. }, failures)| {
+                let whole = u128::from(free_bytes) + 1;
+                (volume, failures.map_or(whole, |failures| failures.weight(free_bytes, now_ms)))
+            })
+        };
+        pick(weighted(true), draw).or_else(|| pick(weighted(false), draw)).or_else(|| {
             // All cool off. The one that does so the least may have recovered.
             let until = |failures: Option<Failures>| failures.map_or(0, |f| f.until_ms);
             let soonest = candidates.iter().min_by_key(|(.., failures)| until(*failures));
@@ -153,7 +161,7 @@ mod tests {
 
     fn placement(rooms: &[(u32, usize, u64)]) -> Placement {
         let room = |&(volume, copies, free_bytes): &(u32, usize, u64)| {
-            (id(volume), Room { copies, free_bytes, limit_bytes: 1_000_000 })
+            (id(volume), Room { copies, free_bytes, limit_bytes: 1_000_000, is_well: true })
         };
         let placement = Placement::default();
         placement.set_rooms(rooms.iter().map(room).collect());
@@ -217,6 +225,16 @@ mod tests {
         assert!((300..=350).contains(&back[&1]), "half the weight: {back:?}");
         let healed = spread(&placement, 1, 1_000 + COOL_OFF_MS + DECAY_MS);
         assert!((498..=502).contains(&healed[&1]), "{healed:?}");
+    }
+
+    #[test]
+    fn a_volume_on_an_ill_store_is_the_last_to_be_chosen() {
+        let placement = placement(&[(1, 1, 9_999), (2, 1, 10)]);
+        placement.state.lock().rooms.get_mut(&id(1)).unwrap().is_well = false;
+        assert_eq!(spread(&placement, 1, 0), BTreeMap::from([(2, 1_000)]));
+        assert_eq!(placement.choose(1, 11, 0, 0), Some(id(1)), "it does not fit into the other");
+        placement.failed(id(2), 0);
+        assert_eq!(spread(&placement, 1, 1), BTreeMap::from([(1, 1_000)]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hayrick_store::VolumeId;
 
-use super::{ClusterMap, Coordinator, CoordinatorError, Order, Volume};
+use super::{ClusterMap, Coordinator, CoordinatorError, Illness, Order, Volume};
 use crate::testing::{bucket, store};
 use crate::{AccessKey, Bucket, BucketName};
 
@@ -34,6 +34,7 @@ pub(crate) async fn conforms(fresh: impl AsyncFn() -> Cluster) {
     no_access_key_outlives_its_bucket(&fresh().await).await;
     a_change_that_was_begun_is_carried_through(&fresh().await).await;
     an_order_stands_until_it_is_taken_back(&fresh().await).await;
+    a_store_is_ill_until_it_is_well(&fresh().await).await;
     a_store_that_never_was_is_not_struck(&fresh().await).await;
 }
 
@@ -293,6 +294,22 @@ async fn an_order_stands_until_it_is_taken_back(cluster: &Cluster) {
     assert!(!map.is_draining(&store("s1")));
     let gone = one.remove_order(&drain.id()).await;
     assert!(matches!(gone, Err(CoordinatorError::Missing(_))), "{gone:?}");
+}
+
+async fn a_store_is_ill_until_it_is_well(cluster: &Cluster) {
+    let (one, other, s1) = (&cluster.one, &cluster.other, store("s1"));
+    let illness = |reason: &str| Illness { reason: reason.to_owned(), since_ms: 7 };
+    one.mark_ill(&s1, illness("slow")).await.unwrap();
+    assert_eq!(one.map().ill.get(&s1), Some(&illness("slow")));
+    sees(&**other, |map| map.ill.contains_key(&s1)).await;
+    other.mark_ill(&s1, illness("slower")).await.unwrap();
+    assert_eq!(other.map().ill.get(&s1), Some(&illness("slow")), "what was said first");
+    assert!(!one.map().is_well(&Volume::new(vec![store("s2"), s1.clone()])));
+    for _ in 0..2 {
+        other.mark_well(&s1).await.unwrap();
+        assert!(other.map().ill.is_empty());
+    }
+    sees(&**one, |map| map.ill.is_empty()).await;
 }
 
 async fn a_store_that_never_was_is_not_struck(cluster: &Cluster) {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 pub(crate) use self::amend::Amendment;
 pub use self::amend::MapChanges;
 use self::state::State;
-use super::{Change, ClusterMap, Coordinator, CoordinatorError, Order, OrderId, Volume};
+use super::{Change, ClusterMap, Coordinator, CoordinatorError, Illness, Order, OrderId, Volume};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// Keeps the cluster map in a JSON file that only its owner may read (it holds the
@@ -163,6 +163,22 @@ impl Coordinator for EmbeddedCoordinator {
     fn remove_order(&self, id: &OrderId) -> Change<'_, ()> {
         let id = id.clone();
         self.change(move |state| state.remove_order(&id))
+    }
+
+    fn mark_ill(&self, store: &StoreId, illness: Illness) -> Change<'_, ()> {
+        let store = store.clone();
+        self.change(move |state| {
+            state.mark_ill(store, illness);
+            Ok(())
+        })
+    }
+
+    fn mark_well(&self, store: &StoreId) -> Change<'_, ()> {
+        let store = store.clone();
+        self.change(move |state| {
+            state.mark_well(&store);
+            Ok(())
+        })
     }
 
     fn remove_store(&self, id: &StoreId) -> Change<'_, ()> {

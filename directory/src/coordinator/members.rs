@@ -40,6 +40,16 @@ pub struct MemberDisk {
     pub total_bytes: u64,
 }
 
+/// What the keeper says of a store that is not well. It has been so for several rounds, and stays on
+/// the map until it has been well for several.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Illness {
+    /// What was wrong with it at first.
+    pub reason: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
 /// The process that is a directory now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryInfo {

@@ -57,6 +57,10 @@ pub(super) fn store_name(id: &StoreId) -> String {
     format!("store {id}")
 }
 
+pub(super) fn illness_name(id: &StoreId) -> String {
+    format!("what is wrong with store {id}")
+}
+
 pub(super) fn order_name(id: &OrderId) -> String {
     format!("order {id}")
 }

@@ -39,10 +39,10 @@ pub use self::membership::{Presence, Registered, Registration};
 use self::session::Sessions;
 use self::tree::{Refresh, Tree};
 use super::rules::{
-    access_key_name, bucket_name, check_copies, check_epoch, check_replicas, order_name,
-    volume_name,
+    access_key_name, bucket_name, check_copies, check_epoch, check_replicas, illness_name,
+    order_name, volume_name,
 };
-use super::{Change, ClusterMap, Coordinator, CoordinatorError, Order, OrderId, Volume};
+use super::{Change, ClusterMap, Coordinator, CoordinatorError, Illness, Order, OrderId, Volume};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// Changes that may wait for the map at once; more wait before.
@@ -264,6 +264,28 @@ impl Coordinator for ZooKeeperCoordinator {
         run(async move {
             let what = order_name(&id);
             shared.remove(Entry::Order(id), what).await
+        })
+    }
+
+    fn mark_ill(&self, store: &StoreId, illness: Illness) -> Change<'_, ()> {
+        let (shared, store) = (Arc::clone(&self.shared), store.clone());
+        run(async move {
+            let what = illness_name(&store);
+            shared.ensure(layout::ILL, Entry::Ill(store), &illness, what).await
+        })
+    }
+
+    fn mark_well(&self, store: &StoreId) -> Change<'_, ()> {
+        let (shared, store) = (Arc::clone(&self.shared), store.clone());
+        run(async move {
+            let what = illness_name(&store);
+            match shared.remove(Entry::Ill(store.clone()), what).await {
+                Err(CoordinatorError::Missing(_)) => {
+                    shared.show(vec![Entry::Ill(store)]).await;
+                    Ok(())
+                }
+                removed => removed,
+            }
         })
     }
 

@@ -147,7 +147,10 @@ async fn rooms_are_those_of_the_least_replica() {
     let reports = bench.grower.ask_stores().await;
     let map = bench.coordinator.map();
     let found = rooms(&map, &reports);
-    let room = |copies, free_bytes| Room { copies, free_bytes, limit_bytes: LIMIT_BYTES };
+    let room = |copies, free_bytes| {
+        let (limit_bytes, is_well) = (LIMIT_BYTES, true);
+        Room { copies, free_bytes, limit_bytes, is_well }
+    };
     assert_eq!(found, BTreeMap::from([(volume, room(2, 600_000)), (lonely, room(1, LIMIT_BYTES))]));
 
     let mut read_only = reports.clone();
@@ -174,6 +177,28 @@ async fn a_store_that_is_emptied_gets_nothing_new() {
     assert!(!rooms(&map, &reports).contains_key(&on_a), "no needles go to its volumes");
     bench.coordinator.remove_order(&drain.id()).await.unwrap();
     assert!(rooms(&bench.coordinator.map(), &reports).contains_key(&on_a));
+}
+
+#[tokio::test]
+async fn a_store_that_is_ill_gets_nothing_while_others_have_room() {
+    let mut bench = Bench::new(&["a", "b"], &[1]).await;
+    let on_a = publish(&*bench.coordinator, &bench.stores, &["a"]).await;
+    let illness = crate::Illness { reason: "slow".to_owned(), since_ms: 0 };
+    bench.coordinator.mark_ill(&store("a"), illness).await.unwrap();
+    bench.grower.step().await;
+    assert_eq!((bench.stores.volumes("a"), bench.stores.volumes("b")), (1, 2));
+    let is_on_a = |draw| bench.placement.choose(1, 1, 0, draw) == Some(on_a);
+    let draws = (0..100).map(|step| u64::MAX / 100 * step);
+    assert!(!draws.clone().any(is_on_a), "though this directory sees that it answers");
+    bench.stores.with("b", |store| store.down = true);
+    bench.grower.step().await;
+    assert!(!bench.full.load(Ordering::Relaxed));
+    assert!(is_on_a(0), "there is no other");
+    bench.stores.with("b", |store| store.down = false);
+    bench.coordinator.mark_well(&store("a")).await.unwrap();
+    bench.grower.step().await;
+    let is_on_a = |draw| bench.placement.choose(1, 1, 0, draw) == Some(on_a);
+    assert!(draws.clone().any(is_on_a));
 }
 
 #[tokio::test]

@@ -83,8 +83,13 @@ impl Judge {
         self.bad = 0;
         self.good = self.good.saturating_add(1);
         if self.health == Health::Well || self.good >= config.good_rounds {
-            *self = Self::default();
+            *self = Self { good: self.good, ..Self::default() };
         }
+    }
+
+    /// Whether it was seen to be well, and for long enough: a new keeper has seen nothing yet.
+    pub(crate) fn is_known_well(&self, config: &KeeperConfig) -> bool {
+        self.health == Health::Well && self.good >= config.good_rounds
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -153,6 +158,15 @@ mod tests {
             ("xxxgg", Health::Well),
         ] {
             assert_eq!(after(rounds).health(), health, "{rounds}");
+        }
+    }
+
+    #[test]
+    fn a_new_keeper_knows_nothing_of_a_store() {
+        for (rounds, known) in
+            [("", false), ("g", false), ("gg", true), ("ggs", false), ("sssgg", true)]
+        {
+            assert_eq!(after(rounds).is_known_well(&config()), known, "{rounds}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! takes over.
 
 mod book;
+mod ill;
 mod memory;
 mod observe;
 mod probe;

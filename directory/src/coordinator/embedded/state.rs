@@ -12,7 +12,9 @@ use crate::coordinator::rules::{
     FIRST_KEY, access_key_name, bucket_name, check_copies, check_epoch, check_replicas,
     check_unused, order_name, volume_name,
 };
-use crate::coordinator::{ClusterMap, CoordinatorError, Order, OrderId, Versioned, Volume};
+use crate::coordinator::{
+    ClusterMap, CoordinatorError, Illness, Order, OrderId, Versioned, Volume,
+};
 use crate::{AccessKey, Bucket, BucketName, StoreId};
 
 /// All that the file holds.
@@ -137,6 +139,14 @@ impl State {
     pub(super) fn remove_order(&mut self, id: &OrderId) -> Result<(), CoordinatorError> {
         let removed = self.edit().orders.remove(id);
         removed.map(drop).ok_or_else(|| CoordinatorError::Missing(order_name(id)))
+    }
+
+    pub(super) fn mark_ill(&mut self, id: StoreId, illness: Illness) {
+        self.edit().ill.entry(id).or_insert(illness);
+    }
+
+    pub(super) fn mark_well(&mut self, id: &StoreId) {
+        self.edit().ill.remove(id);
     }
 
     pub(super) fn remove_store(&mut self, id: &StoreId) -> Result<(), CoordinatorError> {

@@ -80,26 +80,37 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the node of an order, with its folder if that is the first.
+    /// Makes the node of an order.
     pub(super) async fn put_order(&self, order: &Order) -> Result<(), CoordinatorError> {
         let id = order.id();
         let what = order_name(&id);
+        // Its id says all of it.
+        self.ensure(ORDERS, Entry::Order(id), order, what).await
+    }
+
+    /// Makes a node unless it is there already, with its folder if it is the first in that.
+    pub(super) async fn ensure(
+        &self,
+        folder: &str,
+        entry: Entry,
+        value: &impl Serialize,
+        what: String,
+    ) -> Result<(), CoordinatorError> {
         self.change(&what, |client, _| async move {
             let durable = CreateMode::Persistent.with_acls(self.acls());
-            match client.create(ORDERS, &[], &durable).await {
+            match client.create(folder, &[], &durable).await {
                 Ok(_) | Err(Error::NodeExists) => Ok(()),
                 Err(error) => Err(error.into()),
             }
         })
         .await?;
         let removed = || CoordinatorError::Damaged {
-            node: ORDERS.to_owned(),
+            node: folder.to_owned(),
             reason: "it was removed meanwhile".to_owned(),
         };
-        match self.create(Entry::Order(id.clone()), order, what, removed).await {
-            // Its id says all of it.
+        match self.create(entry.clone(), value, what, removed).await {
             Err(CoordinatorError::Exists(_)) => {
-                self.show(vec![Entry::Order(id)]).await;
+                self.show(vec![entry]).await;
                 Ok(())
             }
             made => made,

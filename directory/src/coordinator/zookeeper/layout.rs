@@ -15,6 +15,7 @@
 //! | `/directories/<boot id>` | ephemeral | [`DirectoryRecord`]: where a directory is reached | never; made and removed |
 //! | `/keeper/leader` | ephemeral | [`LeaderRecord`]: who leads | never; made and removed |
 //! | `/orders/<order>` | durable | [`Order`](crate::Order): what an operator told the keeper | never; made and removed |
+//! | `/ill/<store>` | durable | [`Illness`](crate::Illness): a store that the keeper finds not to be well | never; made and removed |
 //!
 //! Each value is JSON in an envelope, `{"format":1,"stamp":"..","value":{..}}`. The stamp
 //! is drawn for each change: a process that lost its connection in the middle of one knows
@@ -49,6 +50,8 @@ pub(super) const DIRECTORIES: &str = "/directories";
 pub(super) const LEADER: &str = "/keeper/leader";
 /// Made with the first order: clusters were begun before there were any.
 pub(super) const ORDERS: &str = "/orders";
+/// Made with the first store that is ill, for the same reason.
+pub(super) const ILL: &str = "/ill";
 /// The folders that are made with a cluster, parents first.
 pub(super) const FOLDERS: [&str; 8] =
     ["/ids", "/ids/keys", VOLUMES, BUCKETS, KNOWN, STORES, DIRECTORIES, "/keeper"];
@@ -118,6 +121,7 @@ pub(super) enum Entry {
     Directory(Uuid),
     Leader,
     Order(OrderId),
+    Ill(StoreId),
 }
 
 impl Entry {
@@ -134,6 +138,7 @@ impl Entry {
             ["directories", id] => id.parse().ok().map(Self::Directory),
             ["keeper", "leader"] => Some(Self::Leader),
             ["orders", order] => order.parse().ok().map(Self::Order),
+            ["ill", store] => store.parse().ok().map(Self::Ill),
             _ => None,
         }
     }
@@ -149,6 +154,7 @@ impl Entry {
             Self::Directory(id) => format!("{DIRECTORIES}/{id}"),
             Self::Leader => LEADER.to_owned(),
             Self::Order(id) => format!("{ORDERS}/{id}"),
+            Self::Ill(store) => format!("{ILL}/{store}"),
         }
     }
 }
@@ -216,6 +222,7 @@ mod tests {
             "/directories/67e55044-10b1-426f-9247-bb680e5fe0c8",
             "/keeper/leader",
             "/orders/move:7:a:b",
+            "/ill/store-1",
         ] {
             assert_eq!(Entry::parse(path).unwrap().path(), path);
         }

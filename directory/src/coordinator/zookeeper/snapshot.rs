@@ -81,6 +81,7 @@ pub(super) fn apply(
             belongs(order.id() == *id)?;
             map.orders.insert(id.clone(), order);
         }
+        Entry::Ill(store) => drop(map.ill.insert(store.clone(), value(data)?)),
     }
     Ok(())
 }
@@ -109,6 +110,7 @@ fn remove(map: &mut ClusterMap, entry: &Entry) -> Result<(), Damage> {
         Entry::Directory(id) => drop(map.directories.remove(id)),
         Entry::Leader => map.keeper = None,
         Entry::Order(id) => drop(map.orders.remove(id)),
+        Entry::Ill(store) => drop(map.ill.remove(store)),
     }
     Ok(())
 }
@@ -141,6 +143,10 @@ pub(super) fn carry_over<'a>(
             Entry::Order(id) => {
                 let order = from.orders.get(id);
                 to.orders.extend(order.map(|order| (id.clone(), order.clone())));
+            }
+            Entry::Ill(store) => {
+                let illness = from.ill.get(store);
+                to.ill.extend(illness.map(|illness| (store.clone(), illness.clone())));
             }
             // Those who are here now wrote what they are just now.
             Entry::Cluster | Entry::Member(..) | Entry::Directory(_) | Entry::Leader => {}

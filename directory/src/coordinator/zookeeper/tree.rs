@@ -17,7 +17,9 @@ use zookeeper_client::{
     AddWatchMode, Client, Error, EventType, PersistentWatcher, Stat, WatchedEvent,
 };
 
-use super::layout::{BUCKETS, CLUSTER, DIRECTORIES, Entry, KNOWN, LEADER, ORDERS, STORES, VOLUMES};
+use super::layout::{
+    BUCKETS, CLUSTER, DIRECTORIES, Entry, ILL, KNOWN, LEADER, ORDERS, STORES, VOLUMES,
+};
 use super::snapshot::{self, Damage};
 use crate::{ClusterMap, CoordinatorError};
 
@@ -229,7 +231,7 @@ fn drain(watcher: &mut PersistentWatcher, dirty: &mut BTreeSet<Entry>) -> Result
 /// All entries there are.
 async fn list(client: &Client) -> Result<BTreeSet<Entry>, Error> {
     let mut paths: Vec<String> = vec![CLUSTER.to_owned(), LEADER.to_owned()];
-    for parent in [VOLUMES, KNOWN, DIRECTORIES, ORDERS] {
+    for parent in [VOLUMES, KNOWN, DIRECTORIES, ORDERS, ILL] {
         paths.extend(children(client, vec![parent.to_owned()]).await?);
     }
     for parent in [BUCKETS, STORES] {

@@ -183,6 +183,10 @@ impl Observer {
         &self.view
     }
 
+    pub(super) fn config(&self) -> &KeeperConfig {
+        &self.config
+    }
+
     pub(super) fn judges(&self) -> &BTreeMap<StoreId, Judge> {
         &self.judges
     }

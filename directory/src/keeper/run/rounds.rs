@@ -61,6 +61,7 @@ impl Rounds {
         if let Some(lead) = lead.filter(Leadership::is_held) {
             let plan = self.plan(&map);
             self.strike_orders(&plan).await;
+            self.shared.tell(self.observer.news(&map)).await;
             self.act(plan, &lead);
         }
     }
