@@ -140,7 +140,8 @@ impl Grower {
         self.place(copies, reports)
     }
 
-    /// Where a new volume goes: on different racks, and there on the stores with the most room.
+    /// Where a new volume goes: on different racks and machines, and there on the stores with the most
+    /// room.
     fn place(&self, copies: usize, reports: &Reports) -> Plan {
         let map = self.coordinator.map();
         let mut candidates: Vec<_> = reports
@@ -153,8 +154,9 @@ impl Grower {
         let waits = |store: &StoreId| self.refused.waits(store) || map.ill.contains_key(store);
         candidates.retain(|(_, store)| !waits(store));
         candidates.sort_by(|a, b| b.cmp(a));
-        let in_rack = |(_, id)| (id, map.stores.get(id).map(|known| &known.rack));
-        let chosen = spread(&candidates.into_iter().map(in_rack).collect::<Vec<_>>(), copies);
+        let place = |id| map.stores.get(id).map(|known| (&known.rack, &known.host));
+        let candidates: Vec<_> = candidates.into_iter().map(|(_, id)| (id, place(id))).collect();
+        let chosen = spread(&candidates, copies);
         if chosen.len() == copies { Plan::Create(chosen) } else { Plan::Stuck { full } }
     }
 

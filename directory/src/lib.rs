@@ -73,5 +73,5 @@ pub use names::{
 pub use pool::StorePool;
 pub use reports::LastReport;
 pub use stores::{
-    DiskReport, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
+    DiskReport, Host, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
 };

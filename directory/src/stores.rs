@@ -23,6 +23,13 @@ pub struct StoreId(Arc<str>);
 #[serde(try_from = "String", into = "String")]
 pub struct Rack(Arc<str>);
 
+/// The machine that a store runs on. Stores of one machine fail together too, and copies of a
+/// volume go to different machines where there are not racks enough. The name has the form of a
+/// [`StoreId`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Host(Arc<str>);
+
 /// The stores of the cluster, as the directory talks to them.
 ///
 /// Every call has an end: an implementation answers
@@ -141,6 +148,20 @@ impl Rack {
     }
 }
 
+impl Host {
+    /// The host's name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&StoreId> for Host {
+    /// Where no machine was named, each store counts as one.
+    fn from(store: &StoreId) -> Self {
+        Self(Arc::clone(&store.0))
+    }
+}
+
 impl FromStr for StoreId {
     type Err = NameError;
 
@@ -154,6 +175,14 @@ impl FromStr for Rack {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         checked("a rack", text).map(Self)
+    }
+}
+
+impl FromStr for Host {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        checked("a host", text).map(Self)
     }
 }
 
@@ -174,6 +203,7 @@ fn checked(kind: &'static str, text: &str) -> Result<Arc<str>, NameError> {
 
 text_conversions!(StoreId);
 text_conversions!(Rack);
+text_conversions!(Host);
 
 #[cfg(test)]
 mod tests {
@@ -184,6 +214,7 @@ mod tests {
         for good in ["a", "store-1.rack_2", "...", &"x".repeat(64)] {
             assert_eq!(good.parse::<StoreId>().unwrap().to_string(), good);
             assert_eq!(good.parse::<Rack>().unwrap().to_string(), good);
+            assert_eq!(good.parse::<Host>().unwrap().to_string(), good);
         }
         for bad in ["", ".", "..", "a/b", "a b", "\u{e9}", &"x".repeat(65)] {
             assert!(bad.parse::<StoreId>().is_err() && bad.parse::<Rack>().is_err(), "{bad}");

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Rack;
+use crate::{Host, Rack};
 
 /// A store that was seen once stays known, so that "gone" is told from "never was".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownStore {
     /// The rack it was last seen in.
     pub rack: Rack,
+    /// The machine it was last seen on.
+    pub host: Host,
     /// When it was first seen, in milliseconds since 1970.
     pub since_ms: u64,
     /// The process that is the store now; `None` while it is gone.

@@ -123,6 +123,11 @@ impl FromStr for OrderId {
 }
 
 impl OrderId {
+    /// The order that it names.
+    pub fn order(&self) -> Result<Order, NameError> {
+        self.0.parse()
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -113,6 +113,8 @@ pub(crate) enum Work {
     Copy { to: StoreId },
     /// A replica goes from one store to another.
     Move { from: StoreId, to: Option<StoreId> },
+    /// A replica stays on the store that it was to leave.
+    GiveUp { from: StoreId },
     /// Garbage is given back.
     Compact { on: StoreId },
     /// A replica is scrubbed by its store, and no other of the volume.
@@ -187,7 +189,7 @@ impl Job {
             Work::Settle => 0,
             Work::Refill { .. } | Work::Replace { .. } | Work::Admit { .. } => 1,
             Work::Mend { .. } | Work::Compare => 2,
-            Work::Repair | Work::Copy { .. } | Work::Move { .. } => 3,
+            Work::Repair | Work::Copy { .. } | Work::Move { .. } | Work::GiveUp { .. } => 3,
             Work::Clear { .. } => 4,
             Work::Scrub { .. } => 5,
             Work::Compact { .. } => 6,
@@ -225,6 +227,7 @@ impl fmt::Display for Work {
             Self::Copy { to } => write!(f, "copy to {to}"),
             Self::Move { from, to: Some(to) } => write!(f, "move from {from} to {to}"),
             Self::Move { from, to: None } => write!(f, "move from {from}"),
+            Self::GiveUp { from } => write!(f, "give up the move from {from}"),
             Self::Compact { on } => write!(f, "compact on {on}"),
             Self::Scrub { on } => write!(f, "scrub on {on} alone"),
         }

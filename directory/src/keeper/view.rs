@@ -6,7 +6,7 @@ use std::time::Duration;
 use hayrick_store::status::{ScrubPass, StoreStatus, VolumeState, VolumeStatus};
 use hayrick_store::{Epoch, VolumeId};
 
-use crate::{Rack, StoreId};
+use crate::{Host, KnownStore, Rack, StoreId};
 
 /// All stores that are known, by id.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct View {
 pub(crate) struct StoreView {
     /// Where it stands.
     pub(crate) rack: Rack,
+    /// The machine it runs on.
+    pub(crate) host: Host,
     /// Whether it is well enough to be given replicas.
     pub(crate) is_well: bool,
     /// Whether it is being emptied.
@@ -76,12 +78,13 @@ pub(crate) enum Condition {
 
 impl StoreView {
     /// A store that answered with its status.
-    pub(crate) fn answering(rack: Rack, status: &StoreStatus) -> Self {
+    pub(crate) fn answering(known: &KnownStore, status: &StoreStatus) -> Self {
         let replicas = status.volumes.iter().map(|volume| (volume.volume, Replica::of(volume)));
         let failed = status.disks.iter().find(|disk| disk.problem.is_some());
         let with_room = status.disks.iter().filter(|disk| disk.has_room);
         Self {
-            rack,
+            rack: known.rack.clone(),
+            host: known.host.clone(),
             is_well: true,
             is_draining: false,
             is_lost: false,
@@ -100,9 +103,10 @@ impl StoreView {
     }
 
     /// A store that did not answer.
-    pub(crate) fn silent(rack: Rack, is_lost: bool) -> Self {
+    pub(crate) fn silent(known: &KnownStore, is_lost: bool) -> Self {
         Self {
-            rack,
+            rack: known.rack.clone(),
+            host: known.host.clone(),
             is_well: false,
             is_draining: false,
             is_lost,
@@ -226,7 +230,9 @@ mod tests {
     fn a_store_with_a_failed_disk_may_have_what_it_does_not_tell_of() {
         let see = |disks| {
             let status = StoreStatus { disks, volumes: Vec::new() };
-            let mut seen = StoreView::answering("r1".parse().unwrap(), &status);
+            let (rack, host) = ("r1".parse().unwrap(), "m1".parse().unwrap());
+            let known = KnownStore { rack, host, since_ms: 0, member: None };
+            let mut seen = StoreView::answering(&known, &status);
             let volume = VolumeId::new(7).unwrap();
             seen.expect(volume);
             let replica = seen.replicas.as_ref().unwrap().get(&volume).cloned();

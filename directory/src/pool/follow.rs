@@ -63,6 +63,7 @@ mod tests {
     fn map(stores: &[(&str, Option<&str>)]) -> Arc<ClusterMap> {
         let known = |address: Option<&str>| KnownStore {
             rack: "r".parse().unwrap(),
+            host: "h".parse().unwrap(),
             since_ms: 0,
             member: address.map(|address| Member {
                 rack: "r".parse().unwrap(),

@@ -131,7 +131,7 @@ impl World {
         let server = tokio::spawn(serving);
         let coordinator = join(&self.zookeeper).await;
         let (rack, disks) = (format!("r-{name}").parse().unwrap(), Vec::new());
-        let registration = Registration { store: id(name), rack, address, disks };
+        let registration = Registration { store: id(name), rack, host: None, address, disks };
         let registered = coordinator.register(registration).await.unwrap();
         let machine =
             Machine { store, shutdown, server, _registered: registered, _coordinator: coordinator };

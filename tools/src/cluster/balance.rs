@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hayrick_directory::{Rack, StoreId};
+use hayrick_directory::StoreId;
 use hayrick_store::VolumeId;
 
 /// Two stores whose fill differs by no more than this are alike, in thousandths of their size.
@@ -14,7 +14,6 @@ const MAX_MOVES: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Load {
     pub store: StoreId,
-    pub rack: Rack,
     pub used_bytes: u64,
     pub total_bytes: u64,
 }
@@ -27,6 +26,9 @@ pub struct Cargo {
     pub bytes: u64,
 }
 
+/// How many of some stores share one's rack, and its machine.
+pub type Crowd<'a> = dyn Fn(&StoreId, &[&StoreId]) -> (usize, usize) + 'a;
+
 /// One move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
@@ -37,12 +39,8 @@ pub struct Move {
 }
 
 /// From the fullest stores to the emptiest, until they are alike or nothing more can be moved.
-/// Copies stay on different racks, and a volume is moved once.
-pub fn plan(
-    mut loads: Vec<Load>,
-    cargo: &[Cargo],
-    racks: &dyn Fn(&StoreId) -> Option<Rack>,
-) -> Vec<Move> {
+/// No more copies share a rack or a machine than did, and a volume is moved once.
+pub fn plan(mut loads: Vec<Load>, cargo: &[Cargo], crowd: &Crowd<'_>) -> Vec<Move> {
     let (mut moves, mut moved) = (Vec::new(), BTreeSet::new());
     while moves.len() < MAX_MOVES {
         loads.sort_by_key(|load| (fill(load.used_bytes, load.total_bytes), load.store.clone()));
@@ -51,7 +49,7 @@ pub fn plan(
             let mut far = takers.filter(|(_, to)| from.fill() > to.fill() + ALIKE);
             far.find_map(|(taker, to)| {
                 let free = cargo.iter().filter(|cargo| !moved.contains(&cargo.volume));
-                let fits = free.filter(|cargo| fits(cargo, from, to, racks));
+                let fits = free.filter(|cargo| fits(cargo, from, to, crowd));
                 fits.max_by_key(|cargo| cargo.bytes).map(|cargo| (giver, taker, cargo))
             })
         });
@@ -72,15 +70,15 @@ pub fn plan(
 }
 
 /// Whether a volume may go there, and leaves the one no emptier than the other.
-fn fits(cargo: &Cargo, from: &Load, to: &Load, racks: &dyn Fn(&StoreId) -> Option<Rack>) -> bool {
+fn fits(cargo: &Cargo, from: &Load, to: &Load, crowd: &Crowd<'_>) -> bool {
     let Cargo { replicas, bytes, .. } = cargo;
-    let mut others = replicas.iter().filter(|store| **store != from.store);
+    let others: Vec<_> = replicas.iter().filter(|store| **store != from.store).collect();
     let after_from = fill(from.used_bytes.saturating_sub(*bytes), from.total_bytes);
     let after_to = fill(to.used_bytes.saturating_add(*bytes), to.total_bytes);
     *bytes > 0
         && replicas.contains(&from.store)
         && !replicas.contains(&to.store)
-        && !others.any(|other| racks(other).as_ref() == Some(&to.rack))
+        && crowd(&to.store, &others) <= crowd(&from.store, &others)
         && after_to <= after_from
 }
 
@@ -100,11 +98,9 @@ impl Load {
 mod tests {
     use super::*;
 
-    /// A store on a rack of the same number.
+    /// A store on the rack that its last digit names.
     fn load(number: u32, used_bytes: u64) -> Load {
-        let (store, rack) = (format!("s{number}"), format!("r{}", number % 10));
-        let (store, rack) = (store.parse().unwrap(), rack.parse().unwrap());
-        Load { store, rack, used_bytes, total_bytes: 1_000 }
+        Load { store: format!("s{number}").parse().unwrap(), used_bytes, total_bytes: 1_000 }
     }
 
     fn cargo(volume: u32, stores: &[u32], bytes: u64) -> Cargo {
@@ -113,11 +109,11 @@ mod tests {
     }
 
     fn planned(loads: &[Load], cargo: &[Cargo]) -> Vec<(u32, String, String)> {
-        let rack = |store: &StoreId| {
-            let own = loads.iter().find(|load| load.store == *store);
-            own.map(|load| load.rack.clone())
+        let rack = |store: &StoreId| store.as_str().chars().last();
+        let crowd = |store: &StoreId, others: &[&StoreId]| {
+            (others.iter().filter(|other| rack(other) == rack(store)).count(), 0)
         };
-        let moves = plan(loads.to_vec(), cargo, &rack);
+        let moves = plan(loads.to_vec(), cargo, &crowd);
         moves.iter().map(|m| (m.volume.get(), m.from.to_string(), m.to.to_string())).collect()
     }
 

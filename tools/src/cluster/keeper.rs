@@ -1,9 +1,10 @@
 //! `hayrick keeper status`, `pause`, `resume` and `cancel`: what the keeper is told.
 
 use clap::{Args, Subcommand};
-use hayrick_directory::http::admin::{ClusterStatus, NamedOrder};
+use hayrick_directory::http::admin::{ClusterStatus, NamedOrder, VolumeEntry};
 use hayrick_directory::keeper::KeeperStatus;
-use hayrick_directory::{KeeperInfo, Order, OrderId};
+use hayrick_directory::{KeeperInfo, Order, OrderId, StoreId};
+use hayrick_store::VolumeId;
 use serde::Serialize;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ pub enum KeeperCommand {
     Pause(AdminArgs),
     /// Have it go on
     Resume(AdminArgs),
-    /// Take an order back
+    /// Take an order back; what has begun of it is given up, unless a volume has changed hands
     Cancel(CancelArgs),
 }
 
@@ -48,9 +49,21 @@ pub async fn run(command: KeeperCommand, output: Output) -> Result<(), Failure> 
             output.answer(&json!({"paused": false}), |_| "The keeper goes on.")
         }
         KeeperCommand::Cancel(CancelArgs { order, admin }) => {
-            cancel(&Admin::new(&admin), &order).await?;
-            output.answer(&json!({"cancelled": order}), |_| {
-                format!("{} is taken back", order.as_str())
+            let admin = Admin::new(&admin);
+            cancel(&admin, &order).await?;
+            let too_late = changed_hands(&admin, &order).await?;
+            let answer = json!({"cancelled": order, "changed_hands": too_late});
+            output.answer(&answer, |_| match &too_late[..] {
+                [] => format!("{} is taken back; what was copied is removed", order.as_str()),
+                late => {
+                    let late: Vec<_> = late.iter().map(ToString::to_string).collect();
+                    format!(
+                        "{} is taken back, too late for volume {}: the new copy has taken over, and \
+                         the old one is removed",
+                        order.as_str(),
+                        late.join(", ")
+                    )
+                }
             })
         }
     }
@@ -62,6 +75,24 @@ async fn cancel(admin: &Admin, order: &OrderId) -> Result<(), Failure> {
         Some("NoSuchOrder") => failure.hint("see which there are: hayrick keeper status"),
         _ => failure,
     })
+}
+
+/// The volumes whose move is past the point where the keeper gives it up: the old replica is not in
+/// the set any more.
+async fn changed_hands(admin: &Admin, order: &OrderId) -> Result<Vec<VolumeId>, Failure> {
+    let map: ClusterStatus = admin.get("/directory/cluster").await?;
+    let told = order.order().map_err(|error| Failure::failed(error.to_string()))?;
+    let concerns = |volume: &VolumeEntry, from: &StoreId| match &told {
+        Order::Move { volume: id, from: store, .. } => volume.volume == *id && store == from,
+        Order::Drain { store } => store == from,
+        Order::Rebalance => true,
+        Order::Pause | Order::Copy { .. } | Order::Repair { .. } => false,
+    };
+    let late = map.volumes.iter().filter(|volume| {
+        let gone = volume.moving.as_ref().filter(|from| !volume.replicas.contains(from));
+        gone.is_some_and(|from| concerns(volume, from))
+    });
+    Ok(late.map(|volume| volume.volume).collect())
 }
 
 /// What the leading keeper says of itself; `None` if none leads, or it is not reached.
@@ -132,6 +163,10 @@ pub fn jobs(status: &KeeperStatus) -> String {
     if !status.waiting.is_empty() {
         parts.push(format!("{} jobs wait for these to end", status.waiting.len()));
     }
+    parts.extend(status.scrubs.iter().map(|scrub| {
+        let done = percent(scrub.done_bytes, scrub.total_bytes);
+        format!("volume {}: {} scrubs its replica, {done} done", scrub.volume, scrub.store)
+    }));
     let stuck = status.stuck.iter();
     parts
         .extend(stuck.map(|stuck| format!("volume {}: {}", stuck.volume, one_line(&stuck.reason))));

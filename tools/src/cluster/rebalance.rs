@@ -38,7 +38,7 @@ fn moves(view: &View) -> Vec<Move> {
     let loads = there.filter(|store| !store.draining).map(|store| {
         let (free, total_bytes) = view.disks(&store.store);
         let used_bytes = total_bytes.saturating_sub(free);
-        Load { store: store.store.clone(), rack: store.rack.clone(), used_bytes, total_bytes }
+        Load { store: store.store.clone(), used_bytes, total_bytes }
     });
     let whole = view.map.volumes.iter().filter(|volume| volume.moving.is_none());
     let whole = whole.filter(|volume| view.absent_replicas(volume) == 0);
@@ -49,6 +49,5 @@ fn moves(view: &View) -> Vec<Move> {
             bytes: view.file_bytes(volume.volume),
         })
         .collect();
-    let rack = |store: &StoreId| view.store(store).ok().map(|store| store.rack.clone());
-    plan(loads.collect(), &cargo, &rack)
+    plan(loads.collect(), &cargo, &|store, others| view.crowd(store, others))
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use hayrick_directory::http::admin::{ClusterStatus, DirectoryStatus, StoreEntry, VolumeEntry};
 use hayrick_directory::keeper::KeeperStatus;
-use hayrick_directory::{LastReport, StoreId, VolumeState};
+use hayrick_directory::{Host, LastReport, StoreId, VolumeState};
 use serde::Serialize;
 
 use super::keeper;
@@ -135,11 +135,15 @@ pub fn store_table(view: &View) -> String {
     }
     let stores = view.map.stores.iter();
     let mut lines: Vec<StoreLine<'_>> = stores.map(|store| line(view, store)).collect();
-    lines.sort_by_key(|line| (line.store.rack.clone(), line.store.store.clone()));
+    lines.sort_by_key(|line| {
+        let StoreEntry { rack, host, store, .. } = line.store;
+        (rack.clone(), host.clone(), store.clone())
+    });
     table(
         &lines,
         &[
             Column::text("RACK", |line: &StoreLine<'_>| line.store.rack.to_string()),
+            Column::text("HOST", |line| host(line.store)),
             Column::text("STORE", |line| line.store.store.to_string()),
             Column::text("STATE", |line| standing(line.store, line.answers)),
             Column::text("KNOWN SINCE", |line| time_ms(line.store.since_ms)),
@@ -157,6 +161,11 @@ pub fn store_table(view: &View) -> String {
     )
 }
 
+/// The machine, where one was named.
+fn host(store: &StoreEntry) -> String {
+    if store.host == Host::from(&store.store) { "-".to_owned() } else { store.host.to_string() }
+}
+
 fn standing(store: &StoreEntry, answers: bool) -> String {
     let mut text = match (store.alive, answers) {
         (false, _) => "gone",
@@ -164,6 +173,9 @@ fn standing(store: &StoreEntry, answers: bool) -> String {
         (true, true) => "there",
     }
     .to_owned();
+    if let Some(illness) = &store.ill {
+        text = format!("{text}, ill: {}", one_line(&illness.reason));
+    }
     if store.draining {
         text += if store.volumes == 0 { ", drained" } else { ", draining" };
     }

@@ -71,6 +71,16 @@ impl View {
         volume.replicas.iter().filter(absent).count()
     }
 
+    /// How many of `others` share a store's rack, and its machine.
+    pub fn crowd(&self, store: &StoreId, others: &[&StoreId]) -> (usize, usize) {
+        let Ok(own) = self.store(store) else { return (0, 0) };
+        let others = others.iter().filter_map(|other| self.store(other).ok());
+        others.fold((0, 0), |(in_rack, on_host), other| {
+            let (rack, host) = (other.rack == own.rack, other.host == own.host);
+            (in_rack + usize::from(rack), on_host + usize::from(host))
+        })
+    }
+
     /// Free and all bytes of a store's disks, as it said last.
     pub fn disks(&self, store: &StoreId) -> (u64, u64) {
         let disks = self.reports.get(store).map(|last| &last.report.disks);

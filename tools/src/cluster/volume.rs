@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hayrick_directory::http::admin::{StateChange, VolumeEntry};
-use hayrick_directory::{Order, StoreId, VolumeState};
+use hayrick_directory::{Host, Order, StoreId, VolumeState};
 use hayrick_store::VolumeId;
 use serde_json::json;
 
@@ -126,15 +126,20 @@ fn check_target(
         let why = if target.alive { "is being drained" } else { "is gone" };
         return Err(Failure::failed(format!("store {to} {why}")).hint(elsewhere));
     }
-    let others = volume.replicas.iter().filter(|store| Some(*store) != from);
-    for other in others {
-        if view.store(other).is_ok_and(|other| other.rack == target.rack) {
-            let message =
-                format!("{to} stands on rack {} as {other} does, which has a copy", target.rack);
-            return Err(
-                Failure::failed(message).hint("name a store on another rack: hayrick store list")
-            );
-        }
+    let others: Vec<_> = volume.replicas.iter().filter(|store| Some(*store) != from).collect();
+    let crowd = |store: &StoreId| view.crowd(store, &others);
+    let free = view.map.stores.iter().filter(|store| store.alive && !store.draining);
+    let free = free.map(|store| &store.store).filter(|store| !volume.replicas.contains(store));
+    // Where it is, or for one more copy the best place.
+    let present = from.map(crowd).or_else(|| free.map(crowd).min());
+    if present.is_some_and(|present| crowd(to) > present) {
+        let place = if target.host == Host::from(to) {
+            format!("rack {}", target.rack)
+        } else {
+            format!("rack {}, machine {}", target.rack, target.host)
+        };
+        let message = format!("{to} stands too near to other copies of the volume ({place})");
+        return Err(Failure::failed(message).hint("name a store elsewhere: hayrick store list"));
     }
     Ok(())
 }

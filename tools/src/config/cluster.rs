@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use hayrick_directory::zookeeper::ZooKeeperConfig;
-use hayrick_directory::{Rack, StoreId};
+use hayrick_directory::{Host, Rack, StoreId};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -20,6 +20,10 @@ pub struct ClusterConfig {
     /// For a store: where it stands. Copies go to different racks. Default `default`.
     #[serde(default = "default_rack")]
     pub rack: Rack,
+    /// For a store: the machine it runs on, where that has several. Where there are not racks enough
+    /// copies go to different machines. Default: each store counts as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
     /// For a store or a directory: where the others reach its internal listener, as `host:port`. Needed where
     /// `internal.listen` is every address of the machine. Default: `internal.listen`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@
 //! | `/volumes/<vid>` | durable | [`Volume`](crate::Volume): replicas, epoch, state | compare-and-set |
 //! | `/buckets/<name>` | durable | [`Bucket`](crate::Bucket) | compare-and-set |
 //! | `/buckets/<name>/<key id>` | durable | [`AccessKey`](crate::AccessKey), with its secret | never; removed before its bucket, in one step |
-//! | `/known/<store>` | durable | [`KnownRecord`]: the rack a store was last seen in | with each registration, in one step |
+//! | `/known/<store>` | durable | [`KnownRecord`]: the rack and the machine a store was last seen in | with each registration, in one step |
 //! | `/stores/<rack>/<store>` | ephemeral | [`MemberRecord`]: addresses, disks, boot id | never; made and removed |
 //! | `/directories/<boot id>` | ephemeral | [`DirectoryRecord`]: where a directory is reached | never; made and removed |
 //! | `/keeper/leader` | ephemeral | [`LeaderRecord`]: who leads | never; made and removed |
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::coordinator::MemberDisk;
-use crate::{BucketName, CoordinatorError, OrderId, Rack, StoreId};
+use crate::{BucketName, CoordinatorError, Host, OrderId, Rack, StoreId};
 
 const FORMAT: u32 = 1;
 
@@ -80,6 +80,9 @@ pub(super) struct KeyLease {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownRecord {
     pub(super) rack: Rack,
+    /// Absent where an older version, or an operator, did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<Host>,
     pub(super) since_ms: u64,
 }
 
@@ -238,6 +241,14 @@ mod tests {
         ] {
             assert_eq!(Entry::parse(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn a_store_may_say_nothing_of_its_machine() {
+        let old = br#"{"format":1,"stamp":"67e55044-10b1-426f-9247-bb680e5fe0c8","value":{"rack":"r1","since_ms":7}}"#;
+        let (_, record) = decode::<KnownRecord>(old).unwrap();
+        let rack = "r1".parse().unwrap();
+        assert_eq!(record, KnownRecord { rack, host: None, since_ms: 7 });
     }
 
     #[test]

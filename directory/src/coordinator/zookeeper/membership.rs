@@ -18,7 +18,7 @@ use super::layout::{
 use super::{Shared, ZooKeeperCoordinator};
 use crate::coordinator::MemberDisk;
 use crate::coordinator::rules::{check_unused, store_name};
-use crate::{ClusterMap, CoordinatorError, Rack, StoreId};
+use crate::{ClusterMap, CoordinatorError, Host, Rack, StoreId};
 
 /// How often it is looked whether another process gave the id free.
 const TAKEN_PAUSE: Duration = Duration::from_millis(250);
@@ -32,6 +32,8 @@ pub struct Registration {
     pub store: StoreId,
     /// The rack it stands in.
     pub rack: Rack,
+    /// The machine it runs on; `None` if it has that to itself.
+    pub host: Option<Host>,
     /// Where its internal HTTP interface listens, as `host:port`.
     pub address: String,
     /// Its disks.
@@ -256,7 +258,7 @@ impl Shared {
         client: Client,
         doubt: Doubt,
     ) -> Result<Outcome, Stop> {
-        let Registration { store, rack, address, disks } = registration;
+        let Registration { store, rack, host, address, disks } = registration;
         let known_path = Entry::Known(store.clone()).path();
         let known: Option<Node<KnownRecord>> = read(&client, &known_path).await?;
         let mut outlived = Vec::new();
@@ -288,7 +290,7 @@ impl Shared {
             disks: disks.clone(),
         };
         let since_ms = known.as_ref().map_or_else(now_ms, |known| known.value.since_ms);
-        let record = KnownRecord { rack: rack.clone(), since_ms };
+        let record = KnownRecord { rack: rack.clone(), host: host.clone(), since_ms };
         let (record, member) = (encode(Uuid::new_v4(), &record)?, encode(Uuid::new_v4(), &member)?);
         let mut writer = client.new_multi_writer();
         for path in outlived {

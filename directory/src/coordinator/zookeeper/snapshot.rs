@@ -8,7 +8,7 @@ use super::layout::{
     ClusterRecord, DirectoryRecord, Entry, KnownRecord, LeaderRecord, MemberRecord, decode,
 };
 use crate::coordinator::{DirectoryInfo, KeeperInfo, KnownStore, Member, Versioned};
-use crate::{AccessKey, Bucket, ClusterMap, Order};
+use crate::{AccessKey, Bucket, ClusterMap, Host, Order};
 
 /// Why a node does not become part of the map.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +52,10 @@ pub(super) fn apply(
             map.access_keys.insert(id.clone(), key);
         }
         Entry::Known(store) => {
-            let KnownRecord { rack, since_ms } = value(data)?;
+            let KnownRecord { rack, host, since_ms } = value(data)?;
+            let host = host.unwrap_or_else(|| Host::from(store));
             let member = map.stores.get(store).and_then(|known| known.member.clone());
-            map.stores.insert(store.clone(), KnownStore { rack, since_ms, member });
+            map.stores.insert(store.clone(), KnownStore { rack, host, since_ms, member });
         }
         Entry::Member(rack, store) => {
             let MemberRecord { cluster_id, boot_id, address, disks } = value(data)?;
@@ -62,7 +63,11 @@ pub(super) fn apply(
             let (rack, session) = (rack.clone(), stat.ephemeral_owner);
             let since_ms = u64::try_from(stat.ctime).unwrap_or(0);
             let known = map.stores.entry(store.clone());
-            let known = known.or_insert(KnownStore { rack: rack.clone(), since_ms, member: None });
+            let known = known.or_insert_with(|| {
+                // Its record, which says more, is read next.
+                let (rack, host) = (rack.clone(), Host::from(store));
+                KnownStore { rack, host, since_ms, member: None }
+            });
             known.member = Some(Member { rack, address, disks, boot_id, session });
         }
         Entry::Directory(id) => {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::http::api_error;
 use crate::{
-    ClusterMap, Directory, KeeperInfo, KnownStore, Member, MemberDisk, Order, OrderId, Rack,
-    StoreId, Volume, VolumeState,
+    ClusterMap, Directory, Host, Illness, KeeperInfo, KnownStore, Member, MemberDisk, Order,
+    OrderId, Rack, StoreId, Volume, VolumeState,
 };
 
 /// The cluster map at one moment, without buckets and their keys.
@@ -37,6 +37,11 @@ pub struct StoreEntry {
     pub store: StoreId,
     /// The rack it was last seen in.
     pub rack: Rack,
+    /// The machine it was last seen on: its own id, where none was named.
+    pub host: Host,
+    /// What the keeper finds wrong with it; absent while it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ill: Option<Illness>,
     /// Whether its process is there now.
     pub alive: bool,
     /// When it was first seen, in milliseconds since 1970.
@@ -118,6 +123,8 @@ fn store_entry(map: &ClusterMap, id: &StoreId, known: &KnownStore) -> StoreEntry
     StoreEntry {
         store: id.clone(),
         rack: known.rack.clone(),
+        host: known.host.clone(),
+        ill: map.ill.get(id).cloned(),
         alive: known.member.is_some(),
         since_ms: known.since_ms,
         draining: map.is_draining(id),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use self::writes::Write;
 use super::*;
+use crate::Host;
 use crate::coordinator::{KnownStore, Versioned};
 use crate::keeper::view::{Condition, Replica, StoreView};
 
@@ -80,6 +81,7 @@ impl World {
         });
         let known = |number: usize| KnownStore {
             rack: format!("r{}", number % RACKS).parse().unwrap(),
+            host: Host::from(&id(number)),
             since_ms: 0,
             member: None,
         };
@@ -136,9 +138,9 @@ impl World {
     }
 
     fn seen(&self, id: &StoreId, store: &ModelStore) -> StoreView {
-        let rack = format!("r{}", store.rack).parse().unwrap();
+        let known = &self.map.stores[id];
         if !store.is_up {
-            return StoreView::silent(rack, store.is_lost);
+            return StoreView::silent(known, store.is_lost);
         }
         let replica = |volume: VolumeId, replica: &ModelReplica| Replica {
             condition: replica.condition,
@@ -157,7 +159,8 @@ impl World {
         };
         let replicas = store.replicas.iter().map(|(v, own)| (*v, replica(*v, own))).collect();
         StoreView {
-            rack,
+            rack: known.rack.clone(),
+            host: known.host.clone(),
             is_well: true,
             is_draining: self.map.is_draining(id),
             is_lost: false,

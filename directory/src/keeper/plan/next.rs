@@ -141,15 +141,18 @@ fn is_away(store: &StoreId) -> Verdict {
     Wait(Some(format!("the replica on {store} is away")))
 }
 
-/// A move that was begun is carried on, whoever began it.
+/// A move that was begun is carried on, whoever began it. If it is not wanted any more, it is given up
+/// for as long as the old replica is in the set; the copy is removed after that.
 fn go_on_moving(case: &Case<'_>, wishes: &Wishes, targets: &mut Targets<'_>) -> Verdict {
     let Some(from) = case.volume.moving.as_ref() else { return Pass };
     if !case.volume.replicas.contains(from) {
         return finish_moving(case, from);
     }
     let kept = without(&case.volume.replicas, from);
-    let Some(to) = wishes.target_of(case, from, &kept, targets) else {
-        return Do(Work::Move { from: from.clone(), to: None }, stop_moving(case));
+    let wanted = wishes.wants(case, from);
+    let to = if wanted { wishes.target_of(case, from, &kept, targets) } else { None };
+    let Some(to) = to else {
+        return Do(Work::GiveUp { from: from.clone() }, stop_moving(case));
     };
     let work = Work::Move { from: from.clone(), to: Some(to.clone()) };
     grow(case, work, &to, Volume { replicas: kept, ..case.volume.clone() })

@@ -8,6 +8,13 @@ use crate::StoreId;
 use crate::keeper::KeeperConfig;
 use crate::keeper::view::{Condition, View};
 
+/// How many replicas would be lost with a store's. A rack is worse than a machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Crowd {
+    in_rack: usize,
+    on_host: usize,
+}
+
 /// The stores, and what this plan has put on them already.
 pub(super) struct Targets<'a> {
     view: &'a View,
@@ -22,8 +29,8 @@ impl<'a> Targets<'a> {
     }
 
     /// The best store for one more replica beside those that are kept: one that has a copy
-    /// begun, else one in a rack without a replica, else in the least crowded; of those the
-    /// one with the most room. A store that still has what a change left behind comes last.
+    /// begun, else one in a rack without a replica, else in the least crowded, and there on the least
+    /// crowded machine; of those the one with the most room. A store that still has what a change left behind comes last.
     pub(super) fn choose(&mut self, case: &Case<'_>, keep: &[StoreId]) -> Option<&'a StoreId> {
         let bytes = case.size_bytes();
         let candidates = self.view.stores.keys().filter(|store| self.fits(case, store, bytes));
@@ -51,10 +58,15 @@ impl<'a> Targets<'a> {
                 .is_some_and(|seen| seen.takes(bytes.saturating_add(planned), self.min_free_bytes))
     }
 
-    /// How many of `others` stand in the store's rack.
-    pub(super) fn crowd(&self, store: &StoreId, others: &[StoreId]) -> usize {
-        let rack = |store: &StoreId| self.view.stores.get(store).map(|seen| &seen.rack);
-        others.iter().filter(|other| *other != store && rack(other) == rack(store)).count()
+    /// How a store is placed beside `others`.
+    pub(super) fn crowd(&self, store: &StoreId, others: &[StoreId]) -> Crowd {
+        let Some(own) = self.view.stores.get(store) else { return Crowd::default() };
+        let others = others.iter().filter(|other| *other != store);
+        let others: Vec<_> = others.filter_map(|other| self.view.stores.get(other)).collect();
+        Crowd {
+            in_rack: others.iter().filter(|other| other.rack == own.rack).count(),
+            on_host: others.iter().filter(|other| other.host == own.host).count(),
+        }
     }
 
     fn room(&self, store: &StoreId) -> u64 {

@@ -237,6 +237,51 @@ fn one_replica_at_a_time_is_compacted() {
 }
 
 #[test]
+fn machines_that_are_shared_are_left_for_free_ones() {
+    // All in one rack; s0 and s1 on one machine, and s2, s3 on another.
+    let mut world = World::new(&[2]);
+    for (number, known) in world.map.stores.values_mut().enumerate() {
+        known.rack = "r".parse().unwrap();
+        known.host = format!("m{}", number / 2).parse().unwrap();
+    }
+    assert_eq!(step(&mut world), "move from s0 to s2: create");
+    world.settle();
+    let replicas = replicas(&world);
+    assert!(replicas.contains(&"s1".to_owned()) && !replicas.contains(&"s0".to_owned()));
+}
+
+#[test]
+fn a_move_that_is_taken_back_is_given_up_while_the_old_replica_is_in_the_set() {
+    let mut world = World::new(&[1]);
+    let before = ["move from s0 to s3: create", "move from s0 to s3: sync"];
+    let closed = ["move from s0 to s3: change the map", "settle the epoch: fence"];
+    let over = ["move from s0 to s3: change the map"];
+    // Nothing but a copy was made.
+    world.order("move:1:s0:s3");
+    assert_eq!(before.map(|_| step(&mut world)), before);
+    world.map.orders.clear();
+    world.settle();
+    assert_eq!((replicas(&world), world.stores[&id(3)].replicas.len()), (vec!["s0".into()], 0));
+    // The volume takes no needles.
+    world.order("move:1:s0:s3");
+    assert_eq!(before.map(|_| step(&mut world)), before);
+    assert_eq!(closed.map(|_| step(&mut world)), closed);
+    world.map.orders.clear();
+    assert_eq!(step(&mut world), "give up the move from s0: change the map");
+    assert!(world.volume(1).takes_needles());
+    world.settle();
+    assert_eq!((replicas(&world), world.stores[&id(3)].replicas.len()), (vec!["s0".into()], 0));
+    // It has changed hands, and there is no way back.
+    world.order("move:1:s0:s3");
+    assert_eq!(before.map(|_| step(&mut world)), before);
+    assert_eq!(closed.map(|_| step(&mut world)), closed);
+    assert_eq!(over.map(|_| step(&mut world)), over);
+    world.map.orders.clear();
+    world.settle();
+    assert_eq!((replicas(&world), world.stores[&id(0)].replicas.len()), (vec!["s3".into()], 0));
+}
+
+#[test]
 fn one_replica_at_a_time_is_scrubbed() {
     let mut world = World::new(&[3]);
     for store in 0..3 {

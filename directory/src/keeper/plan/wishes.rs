@@ -1,4 +1,4 @@
-//! What operators and the spread over racks want of volumes that are otherwise well.
+//! What operators and the spread over racks and machines want of volumes that are otherwise well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,13 +7,15 @@ use hayrick_store::VolumeId;
 use super::Facts;
 use super::balance;
 use super::case::Case;
-use super::target::Targets;
-use crate::{ClusterMap, Order, OrderId, StoreId, Volume};
+use super::target::{Crowd, Targets};
+use crate::{Order, OrderId, StoreId, Volume};
 
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     /// Which store a volume is to leave.
     pub(super) moves: BTreeMap<VolumeId, StoreId>,
+    /// Moves that have begun, and are still wanted.
+    begun: BTreeSet<(VolumeId, StoreId)>,
     /// Where to, if that was told.
     targets: BTreeMap<(VolumeId, StoreId), StoreId>,
     /// Which store is to get one more replica.
@@ -35,10 +37,20 @@ impl Wishes {
             }
         }
         for (&id, entry) in &facts.map.volumes {
-            let leaving = leaves_a_draining_store(facts.map, &entry.value)
-                .or_else(|| leaves_a_crowded_rack(facts, id, &entry.value, targets));
-            if let Some(from) = leaving {
-                wishes.moves.entry(id).or_insert(from);
+            let volume = &entry.value;
+            let leaves = |from: &&StoreId| {
+                facts.map.is_draining(from) || is_better_elsewhere(facts, id, volume, from, targets)
+            };
+            if let Some(from) = &volume.moving {
+                let is_ordered = wishes.targets.contains_key(&(id, from.clone()))
+                    || facts.map.orders.contains_key(&Order::Rebalance.id());
+                if is_ordered || leaves(&from) {
+                    wishes.begun.insert((id, from.clone()));
+                }
+            }
+            let draining = volume.replicas.iter().find(|store| facts.map.is_draining(store));
+            if let Some(from) = draining.or_else(|| volume.replicas.iter().find(leaves)) {
+                wishes.moves.entry(id).or_insert_with(|| from.clone());
             }
         }
         if facts.map.orders.contains_key(&Order::Rebalance.id()) {
@@ -71,6 +83,11 @@ impl Wishes {
                 self.targets.insert((volume, from), to);
             }
         }
+    }
+
+    /// Whether a move that has begun is still wanted. An order may have been taken back since.
+    pub(super) fn wants(&self, case: &Case<'_>, from: &StoreId) -> bool {
+        self.begun.contains(&(case.id, from.clone()))
     }
 
     /// Where a replica goes that leaves `from`: as it was ordered, or the best.
@@ -120,25 +137,24 @@ fn names(volume: &Volume, store: &StoreId) -> bool {
     volume.replicas.contains(store) || volume.moving.as_ref() == Some(store)
 }
 
-fn leaves_a_draining_store(map: &ClusterMap, volume: &Volume) -> Option<StoreId> {
-    volume.replicas.iter().find(|store| map.is_draining(store)).cloned()
-}
-
-/// A replica that shares its rack leaves for one without any, once there is such a rack.
-fn leaves_a_crowded_rack(
+/// Whether a replica shares its rack or its machine with another, and would with fewer elsewhere.
+/// Each such move leaves fewer that share one, so there is an end to it.
+fn is_better_elsewhere(
     facts: Facts<'_>,
     id: VolumeId,
     volume: &Volume,
+    from: &StoreId,
     targets: &Targets<'_>,
-) -> Option<StoreId> {
-    let crowded = |store: &&StoreId| targets.crowd(store, &volume.replicas) > 0;
-    let from = volume.replicas.iter().find(crowded)?;
+) -> bool {
+    let crowd = targets.crowd(from, &volume.replicas);
+    if crowd == Crowd::default() {
+        return false;
+    }
     let kept: Vec<_> = volume.replicas.iter().filter(|store| *store != from).cloned().collect();
     let case = Case::new(facts, id, volume);
-    let empty_rack = |store: &StoreId| {
+    facts.view.stores.keys().any(|store| {
         case.extra(store).is_none_or(|replica| case.is_fresh(replica))
             && targets.fits(&case, store, case.size_bytes())
-            && targets.crowd(store, &kept) == 0
-    };
-    facts.view.stores.keys().any(empty_rack).then(|| from.clone())
+            && targets.crowd(store, &kept) < crowd
+    })
 }

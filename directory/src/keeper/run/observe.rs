@@ -103,12 +103,12 @@ impl Observer {
         let Ok(status) = &answer.status else {
             let away_since = judge.and_then(Judge::away_since);
             let is_lost = lasts(away_since, self.config.grace.duration());
-            return StoreView::silent(known.rack.clone(), is_lost);
+            return StoreView::silent(known, is_lost);
         };
         StoreView {
             is_well: judge.is_some_and(|judge| judge.health() == Health::Well),
             is_draining: map.is_draining(id),
-            ..StoreView::answering(known.rack.clone(), status)
+            ..StoreView::answering(known, status)
         }
     }
 

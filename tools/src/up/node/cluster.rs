@@ -82,8 +82,8 @@ impl StoreNode {
         let store = opened.map_err(|error| Failure::failed(error.to_string()))?;
         let disks = store.status().disks.into_iter();
         let disks = disks.map(|disk| MemberDisk { path: disk.path, total_bytes: disk.total_bytes });
-        let rack = config.rack.clone();
-        let registration = Registration { store: id, rack, address, disks: disks.collect() };
+        let (rack, host, disks) = (config.rack.clone(), config.host.clone(), disks.collect());
+        let registration = Registration { store: id, rack, host, address, disks };
         let registered = coordinator.register(registration).await.map_err(refused)?;
         let following = tokio::spawn(leave_to_keeper(Arc::clone(&store), coordinator.subscribe()));
         Ok(Self { coordinator, store, registered, following })

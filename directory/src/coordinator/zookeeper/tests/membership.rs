@@ -10,7 +10,7 @@ use crate::testing::store;
 pub(super) fn registration(id: &str, rack: &str) -> Registration {
     let disks = vec![MemberDisk { path: "/disk1".to_owned(), total_bytes: 1 << 40 }];
     let (rack, address) = (rack.parse().unwrap(), format!("{id}.{rack}:8081"));
-    Registration { store: store(id), rack, address, disks }
+    Registration { store: store(id), rack, host: None, address, disks }
 }
 
 /// Whether a store is there, as a map tells.

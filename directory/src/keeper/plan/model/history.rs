@@ -138,8 +138,12 @@ proptest! {
     fn whatever_happened_the_plan_ends_with_full_replication(
         events in prop::collection::vec(event(), 1..120),
         copies in prop::collection::vec(1..4_usize, 1..4),
+        per_machine in 1..3_usize,
     ) {
         let mut world = World::new(&copies);
+        for (number, known) in world.map.stores.values_mut().enumerate() {
+            known.host = format!("m{}", number / per_machine).parse().unwrap();
+        }
         let gone = live(&mut world, &events);
         for (number, store) in world.stores.values_mut().enumerate() {
             store.is_up = gone != Some(number);
