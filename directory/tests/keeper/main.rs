@@ -12,7 +12,7 @@ use hayrick_directory::keeper::Health;
 use hayrick_directory::{Coordinator as _, Order};
 use hayrick_service::config::Span;
 
-use world::{World, config, id, key, vid};
+use world::{Running, World, config, id, key, vid};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_lost_is_replaced_and_not_believed_when_it_returns() {
@@ -186,18 +186,72 @@ async fn garbage_is_given_back_on_every_replica() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_whose_needles_cannot_be_read_is_ill() {
-    let world = World::start(2).await;
-    world.publish(1, &["s1"]).await;
+async fn a_store_whose_needles_cannot_be_read_is_ill_for_all_until_it_is_well() {
+    let world = World::start(3).await;
+    world.pause_scrub("s1");
+    world.publish(1, &["s1", "s2"]).await;
     world.put_all(1, 1..=20).await;
     let keeper = world.keeper("k1", config()).await;
-    let health = |name: &str| {
+    let health = |keeper: &Running, name: &str| {
         let stores = keeper.status().stores;
         stores.into_iter().find(|store| store.store == id(name)).map(|store| store.health)
     };
-    world.eventually("all are well", |_| health("s1") == Some(Health::Well)).await;
+    world.eventually("all are well", |_| health(&keeper, "s1") == Some(Health::Well)).await;
     world.spoil("s1", 1);
-    world.eventually("s1 is ill", |_| health("s1") == Some(Health::Ill)).await;
-    assert_eq!(health("s2"), Some(Health::Well));
+    world.eventually("s1 is ill", |_| health(&keeper, "s1") == Some(Health::Ill)).await;
+    world.eventually("the map says so", |world| world.is_ill("s1")).await;
+    assert_eq!(health(&keeper, "s2"), Some(Health::Well));
+    assert!(world.takes_needles(1), "that is an operator's word");
+    keeper.stop().await;
+
+    // Another keeper has seen nothing of it, and believes the map.
+    let keeper = world.keeper("k2", config()).await;
+    world.eventually("it leads", |_| keeper.status().leads).await;
+    world.eventually("it sees for itself", |_| health(&keeper, "s1") == Some(Health::Ill)).await;
+    assert!(world.is_ill("s1"));
+    world.coordinator.put_order(Order::Repair { volume: vid(1) }).await.unwrap();
+    world.eventually("it is well again", |world| !world.is_ill("s1")).await;
+    world.eventually("both hold the same", |world| world.is_whole(1)).await;
+    assert_eq!(key(world.get("s1", 1, 16).await), 16);
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_scrub_finds_is_fetched_from_another_replica() {
+    let world = World::start(2).await;
+    world.publish(1, &["s1", "s2"]).await;
+    world.put_all(1, 1..=20).await;
+    world.spoil("s1", 1);
+    let keeper = world.keeper("k1", config()).await;
+    world.scrub("s1");
+    let is_mended = |_: &World| keeper.status().done.iter().any(|job| job.work == "mend on s1");
+    world.eventually("it is mended", is_mended).await;
+    for number in 1..=20 {
+        assert_eq!(key(world.get("s1", 1, number).await), number);
+    }
+    world.eventually("both hold the same", |world| world.is_whole(1)).await;
+    keeper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_are_scrubbed_one_at_a_time() {
+    let mut world = World::start(3).await;
+    world.publish(1, &["s1", "s2", "s3"]).await;
+    // More than is read in one step, so a pass lasts.
+    world.put_large(1, 1..=9).await;
+    // Each store reads at its start what it never read before.
+    for store in ["s1", "s2", "s3"] {
+        world.stop(store).await;
+        world.restart(store).await;
+    }
+    world.eventually("all are scrubbing", |world| world.scrubbing(1).len() == 3).await;
+    let keeper = world.keeper("k1", config()).await;
+    world.eventually("one is scrubbing", |world| world.scrubbing(1).len() == 1).await;
+    let only = world.scrubbing(1)[0].to_owned();
+    let is_told = |_: &World| {
+        let scrubs = keeper.status().scrubs;
+        matches!(&scrubs[..], [scrub] if scrub.store == id(&only) && scrub.total_bytes > 9 << 20)
+    };
+    world.eventually("the keeper tells which", is_told).await;
     keeper.stop().await;
 }

@@ -119,6 +119,8 @@ impl World {
             disks,
             min_free,
             compact_at_garbage_ratio: 0.0,
+            // After a step of 4 MiB a scrub rests for a minute.
+            scrub_max_rate: ByteSize::kib(64),
             ..StoreConfig::default()
         };
         let cluster = self.coordinator.map().cluster_id;
@@ -156,7 +158,31 @@ impl World {
         let path = self.disk(name).join(format!("{volume:010}.vol"));
         let file = OpenOptions::new().write(true).open(path).unwrap();
         let size = file.metadata().unwrap().len();
-        file.write_all_at(&vec![0xaa; usize::try_from(size - 8_192).unwrap()], 8_192).unwrap();
+        file.write_all_at(&vec![0xaa; usize::try_from(size - 4_096).unwrap()], 4_096).unwrap();
+    }
+
+    /// Keeps a store's scrub from finding anything.
+    pub fn pause_scrub(&self, name: &str) {
+        self.store(name).pause_scrub(true).unwrap();
+    }
+
+    /// Has a store read all that it has.
+    pub fn scrub(&self, name: &str) {
+        self.store(name).scrub_now(None).unwrap();
+    }
+
+    /// The stores that are scrubbing a volume now.
+    pub fn scrubbing(&self, volume: u32) -> Vec<&str> {
+        let replicas = self.machines.keys().filter(|store| {
+            let own = self.find(store, volume).and_then(|own| own.scrub);
+            own.is_some_and(|scrub| scrub.reading)
+        });
+        replicas.map(StoreId::as_str).collect()
+    }
+
+    /// What the map says of stores that are not well.
+    pub fn is_ill(&self, name: &str) -> bool {
+        self.coordinator.map().ill.contains_key(&id(name))
     }
 
     /// A keeper that stands for election.
@@ -207,6 +233,18 @@ impl World {
             for store in &entry.replicas {
                 let store = &self.machines[store].store;
                 store.put(vid(volume), Epoch::new(entry.epoch), vec![needle(key)]).await.unwrap();
+            }
+        }
+    }
+
+    /// Stores so many needles of 1 MiB on all replicas.
+    pub async fn put_large(&self, volume: u32, keys: RangeInclusive<u64>) {
+        let entry = self.entry(volume);
+        for key in keys {
+            for store in &entry.replicas {
+                let needle = NewNeedle { data: vec![7; 1 << 20].into(), ..needle(key) };
+                let store = &self.machines[store].store;
+                store.put(vid(volume), Epoch::new(entry.epoch), vec![needle]).await.unwrap();
             }
         }
     }
