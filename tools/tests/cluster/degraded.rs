@@ -15,13 +15,13 @@ use serde_json::json;
 use super::process::{Process, TOKEN};
 use super::{Cluster, bytes, eventually};
 
-fn names_in(postgres: &Postgres) -> String {
+pub fn names_in(postgres: &Postgres) -> String {
     format!("[directory.postgres]\nurl = \"{}\"\n", postgres.database())
 }
 
 impl Cluster {
     /// A directory beside the first one.
-    fn another_directory(&self, settings: &str) -> Process {
+    pub fn another_directory(&self, settings: &str) -> Process {
         let connect = format!("[cluster]\nzookeeper.connect = \"{}\"\n", self.zookeeper.address());
         Process::start("directory", &self.folder.path().join("d2"), &(connect + settings))
     }

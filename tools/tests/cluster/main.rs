@@ -15,6 +15,7 @@ mod dev;
 mod keeper;
 mod operator;
 mod process;
+mod reach;
 
 use std::time::Duration;
 
@@ -84,6 +85,11 @@ impl Cluster {
         Ok(needle.parse().unwrap())
     }
 
+    async fn delete(&self, proxy: usize, name: &str) -> Result<(), ClientError> {
+        let url = format!("{}/photos/{name}", self.door(proxy));
+        self.http.delete(url).send().await.map(drop)
+    }
+
     async fn get(&self, proxy: usize, name: &str) -> Result<Vec<u8>, ClientError> {
         let answer = self.http.get(format!("{}/photos/{name}", self.door(proxy))).send().await?;
         Ok(answer.into_body().collect().await.unwrap().to_bytes().to_vec())
@@ -141,8 +147,7 @@ async fn a_store_that_dies_costs_no_read_and_uploads_go_on() {
         let name = format!("n{number}");
         assert_eq!(cluster.get(number % 2, &name).await.unwrap(), bytes(number), "{name}");
     }
-    let url = format!("{}/photos/large", cluster.door(0));
-    cluster.http.delete(url).send().await.unwrap();
+    cluster.delete(0, "large").await.unwrap();
     assert_eq!(cluster.get(1, "large").await.unwrap_err().status().unwrap(), 404);
     // What failed uploads left behind goes, and so does what was deleted.
     eventually(async || cluster.live_needles().await == 2 * 40).await;
