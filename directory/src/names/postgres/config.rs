@@ -28,7 +28,8 @@ pub struct PostgresConfig {
     #[serde(default = "default_max_waiting")]
     pub max_waiting: usize,
     /// How long a change or a read may take, with all attempts that are made of it, in
-    /// milliseconds. Default: 10,000.
+    /// milliseconds. A directory that hangs in the middle of a change holds up changes of the same
+    /// names for a quarter of this, but for a second at least. Default: 10,000.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
 }

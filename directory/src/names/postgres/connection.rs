@@ -30,12 +30,12 @@ impl Connections {
         config.check()?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config.server()?, NoTls, recycling);
-        let limit_ms = config.timeout_ms;
-        // What this process began and cannot end, such as a transaction when its machine
-        // died, must not hold up the others for good.
+        // What this process began and cannot end, because it hangs or its machine died, must not
+        // hold up the others for longer than they can wait.
         let limits = format!(
-            "SET statement_timeout = {limit_ms}; \
-             SET idle_in_transaction_session_timeout = {limit_ms}"
+            "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+            config.timeout_ms,
+            max_idle_ms(config.timeout_ms)
         );
         let set_limits = Hook::async_fn(move |client: &mut ClientWrapper, _| {
             let limits = limits.clone();
@@ -64,6 +64,13 @@ impl Connections {
         let timeouts = Timeouts { wait: left, create: left, recycle: left };
         Ok(Lease(Some(self.pool.timeout_get(&timeouts).await?)))
     }
+}
+
+/// How long a session may keep the database waiting within a transaction, which holds a slot.
+/// Others wait for that slot within their own `timeout_ms`, so it is well below that; and above
+/// what a busy machine takes to go from one statement to the next.
+fn max_idle_ms(timeout_ms: u64) -> u64 {
+    (timeout_ms / 4).max(1_000).min(timeout_ms)
 }
 
 /// The attempts of one change or read: when they must end, and the pauses between.

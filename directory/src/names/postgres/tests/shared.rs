@@ -219,3 +219,21 @@ async fn a_listing_tells_of_what_stays_while_the_rest_changes() {
     stop.store(true, Ordering::Relaxed);
     churn.await.unwrap();
 }
+
+/// A directory that is stopped in its tracks in the middle of a change, as SIGSTOP does it. Its
+/// session holds all slots. Others do not run out of time before it is ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_hangs_within_a_change_holds_the_others_up_for_less_than_they_wait() {
+    let server = server();
+    let settings = PostgresConfig { timeout_ms: 16_000, ..config(&server.database()) };
+    let names = PostgresNames::open(&settings, Uuid::nil(), false).await.unwrap();
+    names.put(put("a", row(1), Condition::None)).await.unwrap();
+    let hanging = Connections::new(&settings).unwrap();
+    let mut session = hanging.lease(&hanging.begin().unwrap()).await.unwrap();
+    let begun = "BEGIN; UPDATE hayrick_slots SET last_version = last_version";
+    session.client().unwrap().batch_execute(begun).await.unwrap();
+    let replaced = names.put(put("a", row(2), Condition::None)).await;
+    assert_eq!(replaced, Ok(Committed::Replaced(row(1))));
+    let late = session.client().unwrap().batch_execute("COMMIT").await;
+    assert!(late.is_err(), "it was ended");
+}
