@@ -55,14 +55,14 @@ impl HybridClock {
         self.last.fetch_max(version, Ordering::AcqRel);
     }
 
-    /// Milliseconds since 1970, never less than a version given out before says.
-    pub fn now_ms(&self) -> u64 {
-        self.wall.now_ms().min(MAX_MS).max(version_ms(self.last.load(Ordering::Acquire)))
+    /// What the wall clock says, whatever the versions: milliseconds since 1970.
+    pub fn wall_ms(&self) -> u64 {
+        self.wall.now_ms()
     }
 
     /// How far versions are ahead of the wall clock, in milliseconds.
     pub fn ahead_ms(&self) -> u64 {
-        version_ms(self.last.load(Ordering::Acquire)).saturating_sub(self.wall.now_ms())
+        version_ms(self.last.load(Ordering::Acquire)).saturating_sub(self.wall_ms())
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     fn a_full_counter_carries_into_the_milliseconds() {
         let clock = HybridClock::new(Arc::new(AtomicU64::new(7)), (7 << 16) | 0xFFFF);
         assert_eq!(clock.next(), 8 << 16);
-        assert_eq!((clock.now_ms(), clock.ahead_ms()), (8, 1));
+        assert_eq!((clock.wall_ms(), clock.ahead_ms()), (7, 1));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How a directory is set up.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{DirectoryError, FjallConfig, NamesError, PostgresConfig};
@@ -47,8 +49,8 @@ pub struct GrowthConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct GarbageConfig {
     /// How long a replaced or discarded needle stays, in milliseconds, so that downloads
-    /// of the old object, and writes to a slow replica, may end. Should be longer than
-    /// a store's answer may take. Default: 30,000.
+    /// of the old object may end. Of several directories, the one that deletes goes by its own.
+    /// Default: 30,000.
     pub grace_ms: u64,
     /// How many needles of one volume are deleted in one step. Default: 256.
     pub batch_needles: usize,
@@ -94,6 +96,12 @@ impl Default for GarbageConfig {
             min_backoff_ms: 1_000,
             max_backoff_ms: 600_000,
         }
+    }
+}
+
+impl GarbageConfig {
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
     }
 }
 

@@ -12,12 +12,14 @@ use std::time::Duration;
 use hayrick_store::{NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 pub use self::background::Background;
 pub(crate) use self::open::{CLUSTER_MAP, NAMES, sync_folder};
 pub use self::open::{Parts, open_files, open_names, open_parts};
 use crate::config::DirectoryConfig;
 use crate::fsck::FsckJob;
+use crate::garbage::clock::{QueueClock, millis};
 use crate::garbage::{self, Reaper};
 use crate::grow::Grower;
 use crate::keys::KeyAllocator;
@@ -51,7 +53,11 @@ struct Shared {
     coordinator: Arc<dyn Coordinator>,
     names: Arc<dyn Names>,
     stores: Arc<dyn Stores>,
-    clock: Arc<HybridClock>,
+    clock: HybridClock,
+    /// By which queued needles are due.
+    queue_clock: Arc<QueueClock>,
+    /// When it was put together.
+    opened: Instant,
     placement: Arc<Placement>,
     keys: KeyAllocator,
     reports: Arc<LastReports>,
@@ -139,8 +145,7 @@ impl Directory {
     }
 
     fn choose(&self, copies: usize, size_bytes: u64) -> Option<VolumeId> {
-        let now_ms = self.shared.clock.now_ms();
-        self.shared.placement.choose(copies, size_bytes, now_ms, rand::random())
+        self.shared.placement.choose(copies, size_bytes, self.steady_ms(), rand::random())
     }
 
     fn no_volume(&self, size_bytes: u64) -> DirectoryError {
@@ -154,8 +159,13 @@ impl Directory {
     /// A write to the volume failed on some replica: it is left out for a while, and
     /// the stores are asked how they are.
     pub fn report_failed_write(&self, volume: VolumeId) {
-        self.shared.placement.failed(volume, self.shared.clock.now_ms());
+        self.shared.placement.failed(volume, self.steady_ms());
         self.shared.grow_soon.notify_one();
+    }
+
+    /// Milliseconds by a clock that does not jump.
+    fn steady_ms(&self) -> u64 {
+        millis(self.shared.opened.elapsed())
     }
 
     /// The stores that hold a volume; empty if it is not on the map.
@@ -300,12 +310,11 @@ impl Directory {
 
     /// When the reaper takes over what is deleted at once.
     fn after_deadline_ms(&self) -> u64 {
-        let wait_ms = u64::try_from(REMOVE_DEADLINE.as_millis()).unwrap_or(u64::MAX);
-        self.shared.clock.now_ms().saturating_add(wait_ms)
+        self.shared.queue_clock.after(REMOVE_DEADLINE)
     }
 
     fn after_grace_ms(&self) -> u64 {
-        self.shared.clock.now_ms().saturating_add(self.shared.config.garbage.grace_ms)
+        self.shared.queue_clock.after(self.shared.config.garbage.grace())
     }
 
     /// How many needles wait to be deleted.
@@ -342,7 +351,8 @@ impl Directory {
             Arc::clone(&shared.names),
             Arc::clone(&shared.coordinator),
             Arc::clone(&shared.stores),
-            Arc::clone(&shared.clock),
+            Arc::clone(&shared.queue_clock),
+            REMOVE_DEADLINE.max(shared.config.garbage.grace()),
             &shared.config.garbage,
         )
     }

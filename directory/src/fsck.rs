@@ -203,7 +203,7 @@ impl Fsck {
             missing: Vec::new(),
         };
         self.judge_missing(&holdings, &mut finding).await?;
-        let queued = self.names.due_in(volume, u64::MAX, MAX_QUEUED).await?;
+        let queued = self.names.due_in(volume, 0..=u64::MAX, MAX_QUEUED).await?;
         let queued: HashSet<Key> = queued.into_iter().map(|garbage| garbage.id.key).collect();
         for (store, keys) in holdings.unused(&queued) {
             for keys in keys.chunks(BATCH) {

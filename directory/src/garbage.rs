@@ -2,8 +2,20 @@
 //!
 //! A needle leaves the queue only when every replica has confirmed its deletion, so
 //! whatever fails or crashes between is done again; deleting twice is harmless.
+//!
+//! Needles wait in the queue for the sake of downloads that began before their object was
+//! replaced, and for nothing else: no name holds them any more, and a write that is still on its
+//! way finds its key taken by the tombstone. So one that is deleted too early costs a download,
+//! and one that is deleted late takes room. Both are bounded, whatever clocks do: all due times
+//! are told by one clock (`clock`); while that has just jumped ahead nothing is deleted; and
+//! what was queued while it was ahead is not waited for until it has caught up (`ahead`). Only a
+//! jump while no directory was there to see it costs needles their wait.
+
+mod ahead;
+pub(crate) mod clock;
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +23,11 @@ use futures::stream::{self, StreamExt};
 use futures::{FutureExt, future};
 use hayrick_store::{Epoch, VolumeId};
 
+use self::ahead::Ahead;
+use self::clock::QueueClock;
 use crate::backoff::Backoff;
 use crate::config::GarbageConfig;
-use crate::{Coordinator, Garbage, HybridClock, Names, NamesError, Stores, Volume};
+use crate::{Coordinator, Garbage, Names, NamesError, Stores, Volume};
 
 /// How many needles are being deleted at once.
 const CONCURRENT_DELETES: usize = 16;
@@ -32,10 +46,14 @@ pub(crate) struct Reaper {
     names: Arc<dyn Names>,
     coordinator: Arc<dyn Coordinator>,
     stores: Arc<dyn Stores>,
-    clock: Arc<HybridClock>,
+    clock: Arc<QueueClock>,
+    /// The longest that any needle has to wait.
+    longest_wait: Duration,
+    ahead: Ahead,
     batch_needles: usize,
-    /// Volumes still to be looked at in this round.
-    round: VecDeque<VolumeId>,
+    /// Volumes still to be looked at in this round, and the due times of needles there that are
+    /// to be deleted.
+    round: VecDeque<(VolumeId, RangeInclusive<u64>)>,
     backoff: Backoff<VolumeId>,
 }
 
@@ -44,15 +62,25 @@ impl Reaper {
         names: Arc<dyn Names>,
         coordinator: Arc<dyn Coordinator>,
         stores: Arc<dyn Stores>,
-        clock: Arc<HybridClock>,
+        clock: Arc<QueueClock>,
+        longest_wait: Duration,
         config: &GarbageConfig,
     ) -> Self {
         let backoff = Backoff::new(
             Duration::from_millis(config.min_backoff_ms),
             Duration::from_millis(config.max_backoff_ms),
         );
-        let (batch_needles, round) = (config.batch_needles, VecDeque::new());
-        Self { names, coordinator, stores, clock, batch_needles, round, backoff }
+        Self {
+            names,
+            coordinator,
+            stores,
+            clock,
+            longest_wait,
+            ahead: Ahead::new(longest_wait),
+            batch_needles: config.batch_needles,
+            round: VecDeque::new(),
+            backoff,
+        }
     }
 
     /// One batch of one volume.
@@ -67,16 +95,16 @@ impl Reaper {
     }
 
     async fn try_step(&mut self) -> Result<Step, NamesError> {
-        let now_ms = self.clock.now_ms();
-        if self.round.is_empty() {
-            // Once a round: on a shared database, counting is no small matter.
-            let queued = self.names.garbage_len().await?;
-            metrics::gauge!("hayrick_garbage_needles").set(to_f64(queued));
-            let due = self.names.due_volumes(now_ms).await?;
-            self.round = due.into_iter().filter(|volume| !self.backoff.waits(volume)).collect();
+        if self.clock.jumped_within(self.longest_wait) {
+            self.ahead.forget();
+            self.round.clear();
+            return Ok(Step::Idle);
         }
-        let Some(volume) = self.round.pop_front() else { return Ok(Step::Idle) };
-        let due = self.names.due_in(volume, now_ms, self.batch_needles).await?;
+        if self.round.is_empty() {
+            self.begin_round().await?;
+        }
+        let Some((volume, due_ms)) = self.round.pop_front() else { return Ok(Step::Idle) };
+        let due = self.names.due_in(volume, due_ms, self.batch_needles).await?;
         let map = self.coordinator.map();
         let Some(known) = map.volumes.get(&volume) else {
             // The map may be an old copy; the needles are still somewhere.
@@ -101,6 +129,20 @@ impl Reaper {
             self.names.settle(deleted).await?;
         }
         Ok(Step::More)
+    }
+
+    /// Finds out where something is due.
+    async fn begin_round(&mut self) -> Result<(), NamesError> {
+        // Once a round: on a shared database, counting is no small matter.
+        let queued = self.names.garbage_len().await?;
+        metrics::gauge!("hayrick_garbage_needles").set(to_f64(queued));
+        let queues = self.names.garbage_queues().await?;
+        let now_ms = self.clock.now_ms();
+        let due = queues.iter().filter(|queue| queue.first_due_ms <= now_ms);
+        let due = due.map(|queue| (queue.volume, 0..=now_ms));
+        let due = due.chain(self.ahead.look(&queues, now_ms));
+        self.round = due.filter(|(volume, _)| !self.backoff.waits(volume)).collect();
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod removals;
 pub(crate) mod row;
 mod rules;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -130,7 +131,7 @@ pub struct Discard {
 pub struct Garbage {
     /// Which needle.
     pub id: NeedleId,
-    /// When it may be deleted, in milliseconds since 1970.
+    /// When it may be deleted, in milliseconds since 1970 by [`Names::now_ms`].
     pub due_ms: u64,
     /// The removal of a name that it is deleted for; `None` where only the needle goes,
     /// because another took its place or it was never committed.
@@ -147,6 +148,17 @@ pub struct Removal {
     pub name: ObjectName,
     /// The highest version that is hidden.
     pub version: u64,
+}
+
+/// What is queued for deletion in a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GarbageQueue {
+    /// Which volume.
+    pub volume: VolumeId,
+    /// When the needle that is due first is due.
+    pub first_due_ms: u64,
+    /// When the needle that is due last is due.
+    pub last_due_ms: u64,
 }
 
 /// Which part of a bucket to list.
@@ -201,11 +213,21 @@ pub trait Names: Send + Sync + 'static {
     /// Lists a bucket.
     fn list(&self, bucket: &BucketName, query: ListQuery) -> Answer<'_, ListPage>;
 
-    /// The volumes that have needles due for deletion.
-    fn due_volumes(&self, now_ms: u64) -> Answer<'_, Vec<VolumeId>>;
+    /// The time, in milliseconds since 1970, by a clock that all processes on this database
+    /// share. It may jump in either direction.
+    fn now_ms(&self) -> Answer<'_, u64>;
 
-    /// The first `limit` due needles of a volume, longest due first.
-    fn due_in(&self, volume: VolumeId, now_ms: u64, limit: usize) -> Answer<'_, Vec<Garbage>>;
+    /// The volumes that have needles queued for deletion.
+    fn garbage_queues(&self) -> Answer<'_, Vec<GarbageQueue>>;
+
+    /// The first `limit` needles of a volume that are due within this time, in the order of
+    /// their due times, and of their keys where these are the same.
+    fn due_in(
+        &self,
+        volume: VolumeId,
+        due_ms: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Answer<'_, Vec<Garbage>>;
 
     /// Strikes needles off the queue: every replica has confirmed their deletion.
     fn settle(&self, done: Vec<Garbage>) -> Answer<'_, ()>;

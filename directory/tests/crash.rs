@@ -94,7 +94,7 @@ async fn work(folder: &Path) {
     let (names, coordinator) = open(folder);
     let (names, coordinator) = (Arc::new(names), Arc::new(coordinator));
     let volume = VolumeId::new(1).unwrap();
-    let queued = names.due_in(volume, u64::MAX, usize::MAX).await.unwrap();
+    let queued = names.due_in(volume, 0..=u64::MAX, usize::MAX).await.unwrap();
     let highest = queued.iter().map(|garbage| garbage.id.key.get()).max().unwrap_or(0);
     let start = names.last_version().await.unwrap().max(highest) + 1;
     let mut tasks = Vec::new();
@@ -203,7 +203,7 @@ impl Ledger {
 
     async fn check(&self, names: &FjallNames) {
         let volume = VolumeId::new(1).unwrap();
-        let queued = names.due_in(volume, u64::MAX, usize::MAX).await.unwrap();
+        let queued = names.due_in(volume, 0..=u64::MAX, usize::MAX).await.unwrap();
         assert_eq!(queued.len() as u64, names.garbage_len().await.unwrap());
         let queued: HashSet<u64> = queued.iter().map(|garbage| garbage.id.key.get()).collect();
         let mut present = BTreeMap::new();

@@ -59,8 +59,8 @@ async fn held(names: &impl Names) -> (Vec<(ObjectName, Row)>, Vec<Garbage>, u64)
         }
     }
     let mut garbage = Vec::new();
-    for volume in names.due_volumes(u64::MAX).await.unwrap() {
-        garbage.extend(names.due_in(volume, u64::MAX, 10_000).await.unwrap());
+    for queue in names.garbage_queues().await.unwrap() {
+        garbage.extend(names.due_in(queue.volume, 0..=u64::MAX, 10_000).await.unwrap());
     }
     // SQL has no unsigned numbers, so the greatest keys come first there.
     garbage.sort_by_key(|entry| (entry.id.volume, entry.due_ms, entry.id.key));
@@ -121,7 +121,7 @@ async fn a_second_copy_writes_only_what_changed() {
     names.remove(remove("n00004", 5_002, Condition::None)).await.unwrap();
     names.reopen_bucket(&"gone".parse().unwrap()).await.unwrap();
     names.close_bucket(&"later".parse().unwrap()).await.unwrap();
-    let garbage = names.due_in(hayrick_store::VolumeId::new(7).unwrap(), 9, 1).await.unwrap();
+    let garbage = names.due_in(hayrick_store::VolumeId::new(7).unwrap(), 0..=9, 1).await.unwrap();
     names.settle(garbage).await.unwrap();
     assert!(first.compare(|_| ()).await.unwrap().iter().all(|sums| sums.from != sums.to));
     let refused = open_shared(&target).await.err();

@@ -49,7 +49,7 @@ impl Directory {
         if usize::from(copies) > stores {
             return Err(DirectoryError::NotEnoughStores { copies, stores });
         }
-        let created_ms = self.shared.clock.now_ms();
+        let created_ms = self.shared.clock.wall_ms();
         let bucket = Bucket { name, read, write, copies, created_ms };
         let this = self.clone();
         self.carried_through(async move {
@@ -107,7 +107,7 @@ impl Directory {
         &self,
         bucket: &BucketName,
     ) -> Result<AccessKey, DirectoryError> {
-        let key = AccessKey::generate(bucket.clone(), self.shared.clock.now_ms())?;
+        let key = AccessKey::generate(bucket.clone(), self.shared.clock.wall_ms())?;
         let added = self.shared.coordinator.add_access_key(key.clone()).await;
         added.map_err(|error| missing_bucket(error, bucket))?;
         Ok(key)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Directory;
@@ -14,7 +15,7 @@ const LEASE_PAUSE: Duration = Duration::from_secs(1);
 /// The directory's background work. It ends when the token it was given is cancelled.
 #[must_use = "wait for it when stopping"]
 pub struct Background {
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 impl Background {
@@ -33,8 +34,9 @@ impl Directory {
     pub fn spawn_background(&self, stop: &CancellationToken) -> Background {
         let grow = tokio::spawn(self.clone().grow_until(stop.clone()));
         let lease = tokio::spawn(self.clone().lease_until(stop.clone()));
+        let read_clock = tokio::spawn(self.clone().read_clock_until(stop.clone()));
         let reap = tokio::spawn(self.clone().reap_until(stop.clone()));
-        Background { tasks: [grow, lease, reap] }
+        Background { tasks: [grow, lease, read_clock, reap] }
     }
 
     async fn grow_until(self, stop: CancellationToken) {
@@ -63,6 +65,23 @@ impl Directory {
                 () = stop.cancelled() => return,
                 // While no keys are to be had, every upload says that they run low.
                 () = tokio::time::sleep(LEASE_PAUSE) => {}
+            }
+        }
+    }
+
+    /// Every directory does this, as every one queues needles.
+    async fn read_clock_until(self, stop: CancellationToken) {
+        let interval = Duration::from_millis(self.shared.config.garbage.interval_ms);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+            let asked = Instant::now();
+            match self.shared.names.now_ms().await {
+                Ok(now_ms) => self.shared.queue_clock.set(now_ms, asked.elapsed()),
+                // It goes on without.
+                Err(error) => tracing::debug!(%error, "clock of the name database not read"),
             }
         }
     }

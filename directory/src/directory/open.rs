@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use super::{Directory, Shared};
 use crate::fsck::FsckJob;
+use crate::garbage::clock::QueueClock;
 use crate::grow::Grower;
 use crate::keys::KeyAllocator;
 use crate::placement::Placement;
@@ -58,12 +60,15 @@ impl Directory {
             Arc::clone(&full),
             config.growth.clone(),
         );
+        let queue_clock = Arc::new(QueueClock::new(names.now_ms().await?));
         let shared = Shared {
             keys: KeyAllocator::new(Arc::clone(&coordinator), config.lease_keys),
             coordinator,
             names,
             stores,
-            clock: Arc::new(clock),
+            clock,
+            queue_clock,
+            opened: Instant::now(),
             placement,
             reports: grower.seen(),
             grower: Mutex::new(grower),
@@ -197,8 +202,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Times told to clients and waits for deletion follow the versions until the machine's
-/// clock has caught up.
+/// New versions hardly rise until the machine's clock has caught up, and so tell the same time.
 fn warn_if_ahead(clock: &HybridClock) {
     let ahead_ms = clock.ahead_ms();
     if ahead_ms > MAX_AHEAD_MS {

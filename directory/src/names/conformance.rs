@@ -9,7 +9,7 @@ use super::{
     Committed, Condition, Discard, Garbage, ListQuery, Names, NamesError, NeedleRef, Put, Removal,
     Remove, Row,
 };
-use crate::{BucketName, ObjectName};
+use crate::{BucketName, ObjectName, SystemClock, WallClock as _};
 
 /// Runs all of them, each on an empty database.
 pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
@@ -22,6 +22,7 @@ pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
     a_kept_needle_is_not_queued(&open().await).await;
     discarding_spares_what_is_in_use(&open().await).await;
     garbage_is_due_in_order_and_settled(&open().await).await;
+    the_database_tells_the_time(&open().await).await;
     a_closed_bucket_takes_no_puts(&open().await).await;
     a_row_too_large_is_refused(&open().await).await;
     one_of_many_creates(open().await).await;
@@ -57,7 +58,7 @@ pub(crate) fn remove(object: &str, version: u64, condition: Condition) -> Remove
 
 /// The keys queued in volume 1, due or not.
 pub(super) async fn queued(names: &impl Names) -> Vec<u64> {
-    let due = names.due_in(VolumeId::new(1).unwrap(), u64::MAX, 1_000).await.unwrap();
+    let due = names.due_in(VolumeId::new(1).unwrap(), 0..=u64::MAX, 1_000).await.unwrap();
     assert_eq!(names.garbage_len().await.unwrap(), due.len() as u64);
     due.iter().map(|garbage| garbage.id.key.get()).collect()
 }
@@ -117,7 +118,7 @@ async fn what_a_removal_leaves_tells_of_it(names: &impl Names) {
     names.remove(remove("a", 5, Condition::None)).await.unwrap();
     names.put(put("b", row(8), Condition::None)).await.unwrap();
     names.remove(remove("b", 9, Condition::None)).await.unwrap();
-    let due = names.due_in(VolumeId::new(1).unwrap(), u64::MAX, 10).await.unwrap();
+    let due = names.due_in(VolumeId::new(1).unwrap(), 0..=u64::MAX, 10).await.unwrap();
     let told: Vec<_> = due.iter().map(|garbage| garbage.removal.as_deref().cloned()).collect();
     let removal = |text, version| Removal { bucket: bucket(), name: name(text), version };
     // The row that was there when the removal came to pass is hidden whatever its version.
@@ -164,21 +165,29 @@ async fn garbage_is_due_in_order_and_settled(names: &impl Names) {
         assert_eq!(names.discard(discard).await.unwrap().len(), 1);
     }
     let volume = VolumeId::new(1).unwrap();
-    let volumes = names.due_volumes(20).await.unwrap();
-    assert_eq!(volumes.iter().map(|v| v.get()).collect::<Vec<_>>(), [1, 7]);
-    assert_eq!(names.due_volumes(9).await.unwrap(), []);
-    let due = names.due_in(volume, 20, 10).await.unwrap();
+    let queues = names.garbage_queues().await.unwrap();
+    let queues = queues.iter().map(|q| (q.volume.get(), q.first_due_ms, q.last_due_ms));
+    assert_eq!(queues.collect::<Vec<_>>(), [(1, 10, 30), (7, 10, 10), (9, 99, 99)]);
+    let due = names.due_in(volume, 0..=20, 10).await.unwrap();
     let expected = [(needle(1, 2), 10), (needle(1, 3), 20)].map(|(id, due_ms)| Garbage {
         id,
         due_ms,
         removal: None,
     });
     assert_eq!(due, expected);
-    assert_eq!(names.due_in(volume, 99, 1).await.unwrap(), expected[..1]);
+    assert_eq!(names.due_in(volume, 0..=99, 1).await.unwrap(), expected[..1]);
+    assert_eq!(names.due_in(volume, 11..=29, 9).await.unwrap(), expected[1..]);
+    assert_eq!(names.due_in(volume, 31..=u64::MAX, 9).await.unwrap(), []);
     names.settle(due.clone()).await.unwrap();
     names.settle(due).await.unwrap();
-    assert_eq!(names.due_in(volume, 99, 9).await.unwrap().len(), 1);
+    assert_eq!(names.due_in(volume, 0..=99, 9).await.unwrap().len(), 1);
     assert_eq!(names.garbage_len().await.unwrap(), 3);
+}
+
+/// The test runs on the machine of the database, so both tell about the same time.
+async fn the_database_tells_the_time(names: &impl Names) {
+    let off_ms = names.now_ms().await.unwrap().abs_diff(SystemClock.now_ms());
+    assert!(off_ms < 600_000, "{off_ms} ms off");
 }
 
 async fn a_closed_bucket_takes_no_puts(names: &impl Names) {

@@ -18,6 +18,7 @@ mod writer;
 
 use std::io;
 use std::iter;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,10 +37,10 @@ pub(crate) use self::raw::RawFjall;
 use self::reader::Reader;
 use self::writer::{Queued, Writer};
 use super::{
-    Answer, Committed, Discard, Garbage, ListPage, ListQuery, Names, NamesError, Put, Remove, Row,
-    keys, row,
+    Answer, Committed, Discard, Garbage, GarbageQueue, ListPage, ListQuery, Names, NamesError, Put,
+    Remove, Row, keys, row,
 };
-use crate::{BucketName, ObjectName};
+use crate::{BucketName, ObjectName, SystemClock, WallClock as _};
 
 /// How the embedded name database uses the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -252,12 +253,22 @@ impl Names for FjallNames {
         self.read(move |reader| reader.list(&bucket, &query))
     }
 
-    fn due_volumes(&self, now_ms: u64) -> Answer<'_, Vec<VolumeId>> {
-        self.read(move |reader| reader.due_volumes(now_ms))
+    fn now_ms(&self) -> Answer<'_, u64> {
+        // There is but one process.
+        future::ready(Ok(SystemClock.now_ms())).boxed()
     }
 
-    fn due_in(&self, volume: VolumeId, now_ms: u64, limit: usize) -> Answer<'_, Vec<Garbage>> {
-        self.read(move |reader| reader.due_in(volume, now_ms, limit))
+    fn garbage_queues(&self) -> Answer<'_, Vec<GarbageQueue>> {
+        self.read(Reader::garbage_queues)
+    }
+
+    fn due_in(
+        &self,
+        volume: VolumeId,
+        due_ms: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Answer<'_, Vec<Garbage>> {
+        self.read(move |reader| reader.due_in(volume, &due_ms, limit))
     }
 
     fn settle(&self, done: Vec<Garbage>) -> Answer<'_, ()> {

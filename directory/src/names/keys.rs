@@ -4,6 +4,8 @@
     reason = "the database sorts keys by their bytes, and only big-endian numbers sort so"
 )]
 
+use std::ops::RangeInclusive;
+
 use hayrick_store::{Key, VolumeId};
 
 use super::{Garbage, NamesError};
@@ -52,9 +54,13 @@ pub(crate) fn garbage_start(volume: u32) -> [u8; GARBAGE_KEY_BYTES] {
     garbage_key(volume, 0, 0)
 }
 
-/// The greatest key of a volume's needles that are due.
-pub(crate) fn garbage_due_end(volume: VolumeId, now_ms: u64) -> [u8; GARBAGE_KEY_BYTES] {
-    garbage_key(volume.get(), now_ms, u64::MAX)
+/// The keys of a volume's needles that are due within this time.
+pub(crate) fn garbage_due(
+    volume: VolumeId,
+    due_ms: &RangeInclusive<u64>,
+) -> RangeInclusive<[u8; GARBAGE_KEY_BYTES]> {
+    let volume = volume.get();
+    garbage_key(volume, *due_ms.start(), 0)..=garbage_key(volume, *due_ms.end(), u64::MAX)
 }
 
 /// Takes a queued needle's key apart: volume, due time and needle key.

@@ -29,6 +29,8 @@ mod raw;
 mod reads;
 mod schema;
 
+use std::ops::RangeInclusive;
+
 use futures::FutureExt as _;
 use hayrick_store::VolumeId;
 use uuid::Uuid;
@@ -37,10 +39,10 @@ use self::changes::{CloseBucket, DiscardNeedles, PutRow, RemoveRow, ReopenBucket
 pub use self::config::PostgresConfig;
 use self::connection::Connections;
 pub(crate) use self::raw::RawPostgres;
-use self::reads::{CountGarbage, DueIn, DueVolumes, GetRow, LastVersion, ListBucket};
+use self::reads::{CountGarbage, DueIn, GetRow, LastVersion, ListBucket, Now, Queues};
 use super::{
-    Answer, Committed, Discard, Garbage, ListPage, ListQuery, Names, NamesError, Put, Remove, Row,
-    row,
+    Answer, Committed, Discard, Garbage, GarbageQueue, ListPage, ListQuery, Names, NamesError, Put,
+    Remove, Row, row,
 };
 use crate::{BucketName, ObjectName};
 
@@ -91,12 +93,21 @@ impl Names for PostgresNames {
         async move { self.connections.read(&read).await }.boxed()
     }
 
-    fn due_volumes(&self, now_ms: u64) -> Answer<'_, Vec<VolumeId>> {
-        async move { self.connections.read(&DueVolumes { now_ms }).await }.boxed()
+    fn now_ms(&self) -> Answer<'_, u64> {
+        async move { self.connections.read(&Now).await }.boxed()
     }
 
-    fn due_in(&self, volume: VolumeId, now_ms: u64, limit: usize) -> Answer<'_, Vec<Garbage>> {
-        async move { self.connections.read(&DueIn { volume, now_ms, limit }).await }.boxed()
+    fn garbage_queues(&self) -> Answer<'_, Vec<GarbageQueue>> {
+        async move { self.connections.read(&Queues).await }.boxed()
+    }
+
+    fn due_in(
+        &self,
+        volume: VolumeId,
+        due_ms: RangeInclusive<u64>,
+        limit: usize,
+    ) -> Answer<'_, Vec<Garbage>> {
+        async move { self.connections.read(&DueIn { volume, due_ms, limit }).await }.boxed()
     }
 
     fn settle(&self, done: Vec<Garbage>) -> Answer<'_, ()> {

@@ -1,12 +1,14 @@
 //! Reads of the embedded engine. Synchronous: they may wait for the disk.
 
+use std::ops::RangeInclusive;
+
 use ::fjall::{Guard, Keyspace, Readable, Snapshot, UserValue};
-use hayrick_store::{NeedleId, VolumeId};
+use hayrick_store::{Key, NeedleId, VolumeId};
 
 use super::{LAST_VERSION, Tables, engine_error, keys};
 use crate::BucketName;
 use crate::names::list::{self, Scan};
-use crate::names::{Garbage, ListPage, ListQuery, NamesError, Row, row};
+use crate::names::{Garbage, GarbageQueue, ListPage, ListQuery, NamesError, Row, row};
 
 pub(super) struct Reader {
     tables: Tables,
@@ -31,28 +33,30 @@ impl Reader {
         list::list(&BucketScan { snapshot, rows: &self.tables.rows, bucket }, query)
     }
 
-    pub(super) fn due_volumes(&self, now_ms: u64) -> Result<Vec<VolumeId>, NamesError> {
+    pub(super) fn garbage_queues(&self) -> Result<Vec<GarbageQueue>, NamesError> {
         let garbage = &self.tables.garbage;
-        let mut due = Vec::new();
-        // The first needle of a volume is the one longest due: one seek per volume.
+        let mut queues = Vec::new();
+        // Two seeks per volume: to the ends of its part of the table.
         let mut next = Some(0);
         while let Some(entry) = next.and_then(|v| garbage.range(keys::garbage_start(v)..).next()) {
-            let (volume, due_ms, _) = keys::parse_garbage(&entry.key().map_err(engine_error)?)?;
-            if due_ms <= now_ms {
-                due.push(volume);
-            }
+            let (volume, first_due_ms, _) = parse_key(entry)?;
+            let last = garbage.range(keys::garbage_due(volume, &(0..=u64::MAX))).next_back();
+            let last = last.map(parse_key).transpose()?;
+            // `None` if they were all deleted just now.
+            let last_due_ms = last.map_or(first_due_ms, |(_, due_ms, _)| due_ms);
+            queues.push(GarbageQueue { volume, first_due_ms, last_due_ms });
             next = volume.get().checked_add(1);
         }
-        Ok(due)
+        Ok(queues)
     }
 
     pub(super) fn due_in(
         &self,
         volume: VolumeId,
-        now_ms: u64,
+        due_ms: &RangeInclusive<u64>,
         limit: usize,
     ) -> Result<Vec<Garbage>, NamesError> {
-        let range = keys::garbage_start(volume.get())..=keys::garbage_due_end(volume, now_ms);
+        let range = keys::garbage_due(volume, due_ms);
         self.tables.garbage.range(range).take(limit).map(decode_garbage).collect()
     }
 
@@ -69,6 +73,10 @@ impl Reader {
         let damaged = |_| NamesError::Corrupt("the last version is malformed".to_owned());
         bytes.map(u64::from_le_bytes).map_err(damaged)
     }
+}
+
+fn parse_key(entry: Guard) -> Result<(VolumeId, u64, Key), NamesError> {
+    keys::parse_garbage(&entry.key().map_err(engine_error)?)
 }
 
 fn decode_garbage(entry: Guard) -> Result<Garbage, NamesError> {

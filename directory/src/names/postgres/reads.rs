@@ -1,5 +1,6 @@
 //! The reads that there are, tried again as long as there is time.
 
+use std::ops::RangeInclusive;
 use std::pin::pin;
 
 use deadpool_postgres::ClientWrapper;
@@ -11,15 +12,20 @@ use super::changes::{SELECT_ROW, from_sql, to_sql};
 use super::connection::Connections;
 use super::fault::Fault;
 use crate::names::list::{Listing, Step};
-use crate::names::{Garbage, ListPage, ListQuery, MAX_LIST_LIMIT, NamesError, Row, row};
+use crate::names::{
+    Garbage, GarbageQueue, ListPage, ListQuery, MAX_LIST_LIMIT, NamesError, Row, row,
+};
 use crate::{BucketName, ObjectName};
 
 const LIST: &str = "SELECT name, content FROM hayrick_names \
     WHERE bucket = $1 AND name >= $2 AND name < $3 ORDER BY name LIMIT $4";
-const NEXT_GARBAGE: &str = "SELECT volume, due_ms FROM hayrick_garbage \
-    WHERE volume >= $1 ORDER BY volume, due_ms LIMIT 1";
+const NOW: &str = "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
+const NEXT_QUEUE: &str = "SELECT first.volume, first.due_ms, (SELECT max(last.due_ms) \
+    FROM hayrick_garbage AS last WHERE last.volume = first.volume) \
+    FROM hayrick_garbage AS first WHERE first.volume >= $1 \
+    ORDER BY first.volume, first.due_ms LIMIT 1";
 const DUE_IN: &str = "SELECT due_ms, needle_key, content FROM hayrick_garbage \
-    WHERE volume = $1 AND due_ms <= $2 ORDER BY due_ms, needle_key LIMIT $3";
+    WHERE volume = $1 AND due_ms BETWEEN $2 AND $3 ORDER BY due_ms, needle_key LIMIT $4";
 const COUNT_GARBAGE: &str = "SELECT count(*) FROM hayrick_garbage";
 const LAST_VERSION: &str = "SELECT max(last_version) FROM hayrick_slots";
 
@@ -144,32 +150,43 @@ impl ListBucket {
     }
 }
 
-pub(super) struct DueVolumes {
-    pub(super) now_ms: u64,
+/// The server's clock, which all processes on it share.
+pub(super) struct Now;
+
+impl Read for Now {
+    type Answer = u64;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<u64, Fault> {
+        let now = client.prepare_cached(NOW).await?;
+        Ok(from_sql(client.query_one(&now, &[]).await?.try_get(0)?))
+    }
 }
 
-impl Read for DueVolumes {
-    type Answer = Vec<VolumeId>;
+pub(super) struct Queues;
 
-    async fn run(&self, client: &ClientWrapper) -> Result<Vec<VolumeId>, Fault> {
-        let next = client.prepare_cached(NEXT_GARBAGE).await?;
-        let now = to_sql(self.now_ms);
-        let (mut due, mut from) = (Vec::new(), 0_i64);
-        // The first needle of a volume is the one longest due: one seek per volume.
+impl Read for Queues {
+    type Answer = Vec<GarbageQueue>;
+
+    async fn run(&self, client: &ClientWrapper) -> Result<Vec<GarbageQueue>, Fault> {
+        let next = client.prepare_cached(NEXT_QUEUE).await?;
+        let (mut queues, mut from) = (Vec::new(), 0_i64);
+        // Two seeks per volume: to the ends of its part of the index.
         while let Some(row) = client.query_opt(&next, &[&from]).await? {
-            let (volume, due_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            if due_ms <= now {
-                due.push(volume_id(volume)?);
-            }
+            let volume: i64 = row.try_get(0)?;
+            queues.push(GarbageQueue {
+                volume: volume_id(volume)?,
+                first_due_ms: from_sql(row.try_get(1)?),
+                last_due_ms: from_sql(row.try_get(2)?),
+            });
             from = volume.saturating_add(1);
         }
-        Ok(due)
+        Ok(queues)
     }
 }
 
 pub(super) struct DueIn {
     pub(super) volume: VolumeId,
-    pub(super) now_ms: u64,
+    pub(super) due_ms: RangeInclusive<u64>,
     pub(super) limit: usize,
 }
 
@@ -177,18 +194,24 @@ impl Read for DueIn {
     type Answer = Vec<Garbage>;
 
     async fn run(&self, client: &ClientWrapper) -> Result<Vec<Garbage>, Fault> {
-        let select = client.prepare_cached(DUE_IN).await?;
-        let (volume, now) = (i64::from(self.volume.get()), to_sql(self.now_ms));
+        let volume = i64::from(self.volume.get());
+        let (from, to) = (to_sql(*self.due_ms.start()), to_sql(*self.due_ms.end()));
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        let rows = client.query(&select, &[&volume, &now, &limit]).await?;
-        let mut due = Vec::with_capacity(rows.len());
-        for row in rows {
+        let select = client.prepare_cached(DUE_IN).await?;
+        let rows = client.query(&select, &[&volume, &from, &to, &limit]).await?;
+        self.decode(&rows)
+    }
+}
+
+impl DueIn {
+    fn decode(&self, rows: &[tokio_postgres::Row]) -> Result<Vec<Garbage>, Fault> {
+        let decode = |row: &tokio_postgres::Row| {
             let (cookie, removal) = row::decode_garbage(row.try_get(2)?)?;
             let key = Key::new(row.try_get::<_, i64>(1)?.cast_unsigned());
             let id = NeedleId { volume: self.volume, key, cookie };
-            due.push(Garbage { id, due_ms: from_sql(row.try_get(0)?), removal });
-        }
-        Ok(due)
+            Ok(Garbage { id, due_ms: from_sql(row.try_get(0)?), removal })
+        };
+        rows.iter().map(decode).collect()
     }
 }
 

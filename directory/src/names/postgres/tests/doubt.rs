@@ -95,7 +95,7 @@ async fn all_is_done_once(lost: Lost, breaks: usize) {
     assert_eq!(names.discard(discard).await.unwrap().len(), 1);
     assert_eq!(queued(&names).await, [1, 2, 7]);
     broken();
-    names.settle(names.due_in(VolumeId::new(1).unwrap(), 100, 9).await.unwrap()).await.unwrap();
+    names.settle(names.due_in(VolumeId::new(1).unwrap(), 0..=100, 9).await.unwrap()).await.unwrap();
     assert_eq!(queued(&names).await, [0; 0]);
     broken();
     names.close_bucket(&bucket()).await.unwrap();
