@@ -62,8 +62,6 @@ async fn held(names: &impl Names) -> (Vec<(ObjectName, Row)>, Vec<Garbage>, u64)
     for queue in names.garbage_queues().await.unwrap() {
         garbage.extend(names.due_in(queue.volume, 0..=u64::MAX, 10_000).await.unwrap());
     }
-    // SQL has no unsigned numbers, so the greatest keys come first there.
-    garbage.sort_by_key(|entry| (entry.id.volume, entry.due_ms, entry.id.key));
     (rows, garbage, names.last_version().await.unwrap())
 }
 

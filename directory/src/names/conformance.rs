@@ -22,6 +22,7 @@ pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
     a_kept_needle_is_not_queued(&open().await).await;
     discarding_spares_what_is_in_use(&open().await).await;
     garbage_is_due_in_order_and_settled(&open().await).await;
+    needles_that_are_due_at_once_come_in_the_order_of_their_keys(&open().await).await;
     the_database_tells_the_time(&open().await).await;
     a_closed_bucket_takes_no_puts(&open().await).await;
     a_row_too_large_is_refused(&open().await).await;
@@ -182,6 +183,23 @@ async fn garbage_is_due_in_order_and_settled(names: &impl Names) {
     names.settle(due).await.unwrap();
     assert_eq!(names.due_in(volume, 0..=99, 9).await.unwrap().len(), 1);
     assert_eq!(names.garbage_len().await.unwrap(), 3);
+}
+
+async fn needles_that_are_due_at_once_come_in_the_order_of_their_keys(names: &impl Names) {
+    let keys = [5, 1 << 63, 3, u64::MAX, 1, i64::MAX.cast_unsigned()];
+    for (due_ms, more) in [(10, &[7, u64::MAX - 7][..]), (20, &keys[..])] {
+        let needles = more.iter().map(|&key| needle(1, key)).collect();
+        let discard = Discard { bucket: bucket(), name: name("a"), needles, due_ms };
+        names.discard(discard).await.unwrap();
+    }
+    let mut in_order = keys;
+    in_order.sort_unstable();
+    let in_order: Vec<u64> = [7, u64::MAX - 7].into_iter().chain(in_order).collect();
+    for limit in 0..=in_order.len() + 1 {
+        let due = names.due_in(VolumeId::new(1).unwrap(), 0..=20, limit).await.unwrap();
+        let due: Vec<u64> = due.iter().map(|garbage| garbage.id.key.get()).collect();
+        assert_eq!(due, in_order[..limit.min(in_order.len())], "the first {limit}");
+    }
 }
 
 /// The test runs on the machine of the database, so both tell about the same time.

@@ -26,9 +26,15 @@ const NEXT_QUEUE: &str = "SELECT first.volume, first.due_ms, (SELECT max(last.du
     ORDER BY first.volume, first.due_ms LIMIT 1";
 const DUE_IN: &str = "SELECT due_ms, needle_key, content FROM hayrick_garbage \
     WHERE volume = $1 AND due_ms BETWEEN $2 AND $3 ORDER BY due_ms, needle_key LIMIT $4";
+/// Keys sort as the unsigned numbers that they are. The index does not have them in that order,
+/// so the database reads and sorts all that are due at once.
+const DUE_AT: &str = "SELECT due_ms, needle_key, content FROM hayrick_garbage \
+    WHERE volume = $1 AND due_ms = $2 ORDER BY needle_key < 0, needle_key LIMIT $3";
 const COUNT_GARBAGE: &str = "SELECT count(*) FROM hayrick_garbage";
 const LAST_VERSION: &str = "SELECT max(last_version) FROM hayrick_slots";
 
+/// Keys above it are negative numbers there.
+const MAX_SQL_KEY: u64 = i64::MAX.cast_unsigned();
 /// Above every name: UTF-8 has no such byte.
 const END: &[u8] = &[0xFF];
 /// Names asked for first after each common prefix, when there is a delimiter: the next one
@@ -199,11 +205,37 @@ impl Read for DueIn {
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         let select = client.prepare_cached(DUE_IN).await?;
         let rows = client.query(&select, &[&volume, &from, &to, &limit]).await?;
-        self.decode(&rows)
+        let mut due = self.decode(&rows)?;
+        if due.len() == self.limit {
+            self.complete_last(client, &mut due).await?;
+        }
+        due.sort_by_key(|garbage| (garbage.due_ms, garbage.id.key));
+        Ok(due)
     }
 }
 
 impl DueIn {
+    /// In the index, keys above 2^63 come first among those that are due at once, and so may
+    /// stand where a lower one that the limit has cut off belongs.
+    async fn complete_last(
+        &self,
+        client: &ClientWrapper,
+        due: &mut Vec<Garbage>,
+    ) -> Result<(), Fault> {
+        let Some(last_ms) = due.last().map(|garbage| garbage.due_ms) else { return Ok(()) };
+        let before = due.partition_point(|garbage| garbage.due_ms < last_ms);
+        let Some(first) = due.get(before).filter(|first| first.id.key.get() > MAX_SQL_KEY) else {
+            return Ok(());
+        };
+        let (volume, last) = (i64::from(first.id.volume.get()), to_sql(last_ms));
+        let limit = i64::try_from(due.len() - before).unwrap_or(i64::MAX);
+        let select = client.prepare_cached(DUE_AT).await?;
+        let rows = client.query(&select, &[&volume, &last, &limit]).await?;
+        due.truncate(before);
+        due.extend(self.decode(&rows)?);
+        Ok(())
+    }
+
     fn decode(&self, rows: &[tokio_postgres::Row]) -> Result<Vec<Garbage>, Fault> {
         let decode = |row: &tokio_postgres::Row| {
             let (cookie, removal) = row::decode_garbage(row.try_get(2)?)?;
