@@ -11,13 +11,14 @@ use super::{
 };
 use crate::{BucketName, ObjectName, SystemClock, WallClock as _};
 
-/// Runs all of them, each on an empty database.
-pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N) {
+/// Runs all of them, each on an empty database. `reopen` closes one and opens it again.
+pub(super) async fn run<N: Names>(open: impl AsyncFn() -> N, reopen: impl AsyncFn(N) -> N) {
     a_row_is_set_replaced_and_removed(&open().await).await;
     conditions_are_checked(&open().await).await;
     an_older_version_never_replaces_a_newer(&open().await).await;
     what_a_removal_leaves_tells_of_it(&open().await).await;
     a_put_from_before_a_removal_takes_a_higher_version(&open().await).await;
+    a_removal_is_known_after_a_restart(open().await, &reopen).await;
     a_put_may_be_repeated(&open().await).await;
     a_kept_needle_is_not_queued(&open().await).await;
     discarding_spares_what_is_in_use(&open().await).await;
@@ -132,6 +133,22 @@ async fn a_put_from_before_a_removal_takes_a_higher_version(names: &impl Names) 
     let stale = Err(NamesError::StaleVersion { current: 6 });
     assert_eq!(names.put(put("a", row(4), Condition::None)).await, stale);
     assert_eq!(names.put(put("a", row(6), Condition::None)).await, stale);
+    names.put(put("a", row(7), Condition::None)).await.unwrap();
+}
+
+/// Else the put would get a row that the removal's tombstones hide, should the names be lost.
+async fn a_removal_is_known_after_a_restart<N: Names>(names: N, reopen: impl AsyncFn(N) -> N) {
+    names.put(put("a", row(5), Condition::None)).await.unwrap();
+    names.put(put("b", row(3), Condition::None)).await.unwrap();
+    names.remove(remove("a", 6, Condition::None)).await.unwrap();
+    let names = reopen(names).await;
+    assert_eq!(names.last_version().await.unwrap(), 6);
+    for late in [row(4), row(6)] {
+        let late = names.put(put("a", late, Condition::None)).await;
+        assert_eq!(late, Err(NamesError::StaleVersion { current: 6 }));
+    }
+    let again = names.put(put("b", row(3), Condition::None)).await.unwrap();
+    assert_eq!(again, Committed::Unchanged, "what was made before may be repeated");
     names.put(put("a", row(7), Condition::None)).await.unwrap();
 }
 

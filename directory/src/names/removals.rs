@@ -9,17 +9,18 @@ const SLOTS: usize = 4_096;
 ///
 /// A removed name has no row that a late put could be compared with; without this, an upload
 /// that began before a removal and ended after it would get a row that the removal's
-/// tombstones hide. Whoever uploads has ended when the process does, so memory is enough.
+/// tombstones hide. Which names were removed before the database was opened is not on disk, and
+/// need not be: all may have been, up to the highest version there was. An upload that outlives a
+/// restart of the directory takes a new version for that.
 #[derive(Debug)]
 pub(crate) struct Removals(Vec<u64>);
 
-impl Default for Removals {
-    fn default() -> Self {
-        Self(vec![0; SLOTS])
-    }
-}
-
 impl Removals {
+    /// As if every name had been removed at this version, the highest ever put or removed.
+    pub(crate) fn all_up_to(last_version: u64) -> Self {
+        Self(vec![last_version; SLOTS])
+    }
+
     /// Notes a removal.
     pub(crate) fn note(&mut self, row_key: &[u8], version: u64) {
         if let Some(slot) = self.0.get_mut(slot(row_key)) {

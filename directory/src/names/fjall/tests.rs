@@ -11,13 +11,17 @@ fn open(folder: &tempfile::TempDir) -> FjallNames {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_engine_conforms() {
     let folders = RefCell::new(Vec::new());
-    conformance::run(async || {
+    let new = async || {
         let folder = tempfile::tempdir().unwrap();
         let names = open(&folder);
         folders.borrow_mut().push(folder);
         names
-    })
-    .await;
+    };
+    let reopen = async |names| {
+        drop(names);
+        open(folders.borrow().last().unwrap())
+    };
+    conformance::run(new, reopen).await;
 }
 
 #[tokio::test]

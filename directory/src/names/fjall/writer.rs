@@ -47,14 +47,8 @@ impl<S: Sink> Writer<S> {
         shared: Arc<Shared>,
         min_free_bytes: u64,
     ) -> Self {
-        Self {
-            sink,
-            jobs,
-            shared,
-            min_free_bytes,
-            rules: Rules::default(),
-            removals: Removals::default(),
-        }
+        let removals = Removals::all_up_to(shared.last_version.load(Ordering::Acquire));
+        Self { sink, jobs, shared, min_free_bytes, rules: Rules::default(), removals }
     }
 
     /// Works until the queue is closed and empty.

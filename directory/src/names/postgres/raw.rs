@@ -218,8 +218,8 @@ fn garbage_columns(entries: &[&[u8]]) -> Result<[Vec<i64>; 3], NamesError> {
     Ok(columns)
 }
 
-/// The embedded engine knows removals only as long as its process lives. So every name counts
-/// as removed up to this version: a put that was begun before takes a higher one.
+/// The embedded engine does not keep which names were removed. So every name counts as removed
+/// up to this version: a put that was begun before takes a higher one.
 struct RaiseVersion(u64);
 
 impl Change for RaiseVersion {

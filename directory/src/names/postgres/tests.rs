@@ -36,7 +36,18 @@ async fn open(url: &str) -> PostgresNames {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shared_engine_conforms() {
     let server = server();
-    conformance::run(async || open(&server.database()).await).await;
+    let url = Mutex::new(String::new());
+    let new = async || {
+        let database = server.database();
+        url.lock().clone_from(&database);
+        open(&database).await
+    };
+    let reopen = async |names| {
+        drop(names);
+        let database = url.lock().clone();
+        open(&database).await
+    };
+    conformance::run(new, reopen).await;
 }
 
 #[tokio::test]
