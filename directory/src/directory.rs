@@ -122,7 +122,7 @@ impl Directory {
             let Some(volume) = self.choose(copies, size_bytes) else {
                 match keyless {
                     Some(error) => return Err(error),
-                    None if grown => return Err(self.no_volume(size_bytes)),
+                    None if grown => return Err(self.no_volume(copies, size_bytes)),
                     None => self.grow_now().await,
                 }
                 grown = true;
@@ -130,14 +130,17 @@ impl Directory {
             };
             let map = self.shared.coordinator.map();
             let entry = map.volumes.get(&volume).map(|entry| &entry.value);
-            let entry = entry.filter(|volume| volume.takes_needles());
-            let entry = entry.ok_or(DirectoryError::NoWritableVolume { size_bytes })?;
+            let Some(entry) = entry.filter(|volume| volume.takes_needles()) else {
+                // It was closed since the stores were asked.
+                self.shared.placement.remove(volume, Instant::now());
+                continue;
+            };
             let (replicas, epoch) = (entry.replicas.clone(), entry.epoch);
             match self.shared.keys.take(volume, count).await {
                 Ok(ids) => return Ok(BatchAssignment { ids, replicas, epoch }),
                 // Another volume may have keys left.
                 Err(error) => {
-                    self.shared.placement.remove(volume);
+                    self.shared.placement.remove(volume, Instant::now());
                     keyless = Some(error);
                 }
             }
@@ -148,9 +151,11 @@ impl Directory {
         self.shared.placement.choose(copies, size_bytes, self.steady_ms(), rand::random())
     }
 
-    fn no_volume(&self, size_bytes: u64) -> DirectoryError {
+    fn no_volume(&self, copies: usize, size_bytes: u64) -> DirectoryError {
         if self.shared.full.load(Ordering::Acquire) {
             DirectoryError::Full
+        } else if self.shared.placement.lost_lately(copies, size_bytes, Instant::now()) {
+            DirectoryError::NoVolumeJustNow { size_bytes }
         } else {
             DirectoryError::NoWritableVolume { size_bytes }
         }

@@ -46,6 +46,13 @@ pub enum DirectoryError {
         /// The size asked for.
         size_bytes: u64,
     },
+    /// The same, since a moment ago: the volumes that there were may be back at any moment, or
+    /// others in their place. 503, and trying again for some seconds mostly helps.
+    #[error("no writable volume for {size_bytes} bytes just now")]
+    NoVolumeJustNow {
+        /// The size asked for.
+        size_bytes: u64,
+    },
     /// The disks are full, those of the stores or that of the names: 507.
     #[error("the disks are full")]
     Full,

@@ -99,7 +99,7 @@ impl Grower {
             let map = self.coordinator.map();
             let rooms = rooms(&map, &reports);
             metrics::gauge!("hayrick_writable_volumes").set(to_f64(rooms.len()));
-            self.placement.set_rooms(rooms.clone());
+            self.placement.set_rooms(rooms.clone(), Instant::now());
             let plans = copies_in_use(&map).into_iter().map(|n| self.plan(n, &rooms, &reports));
             let plans: Vec<_> = plans.collect();
             full = plans.contains(&Plan::Stuck { full: true });

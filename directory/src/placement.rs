@@ -5,11 +5,16 @@
 //! longer with each failure, and comes back with a small weight that grows again. A volume
 //! on a store that the keeper calls ill is taken only where every other is out of choice: slow
 //! or doubtful copies are better than no upload.
+//!
+//! Volumes that went out of choice are remembered for a while: who finds none is told whether
+//! waiting may help.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use hayrick_store::VolumeId;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// How long the first failure keeps a volume out of choice.
 const COOL_OFF_MS: u64 = 2_000;
@@ -17,6 +22,8 @@ const COOL_OFF_MS: u64 = 2_000;
 const MAX_FAILURES: u32 = 7;
 /// For each of these without a failure after the cool-off, one failure is forgotten.
 const DECAY_MS: u64 = 30_000;
+/// For so long after a volume went out of choice, it or one in its place may be expected.
+const LATELY: Duration = Duration::from_secs(10);
 
 /// How much a writable volume can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +47,8 @@ pub(crate) struct Placement {
 #[derive(Debug, Default)]
 struct State {
     rooms: BTreeMap<VolumeId, Room>,
+    /// What went out of choice lately: its room then, and when that was.
+    lost: BTreeMap<VolumeId, (Room, Instant)>,
     failures: HashMap<VolumeId, Failures>,
 }
 
@@ -51,8 +60,10 @@ struct Failures {
 
 impl Placement {
     /// Replaces all that is known of the volumes.
-    pub(crate) fn set_rooms(&self, rooms: BTreeMap<VolumeId, Room>) {
-        self.state.lock().rooms = rooms;
+    pub(crate) fn set_rooms(&self, rooms: BTreeMap<VolumeId, Room>, now: Instant) {
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.rooms, rooms);
+        state.lose(before, now);
     }
 
     /// All volumes that may be chosen.
@@ -61,8 +72,17 @@ impl Placement {
     }
 
     /// Takes a volume out of choice until the stores are asked again.
-    pub(crate) fn remove(&self, volume: VolumeId) {
-        self.state.lock().rooms.remove(&volume);
+    pub(crate) fn remove(&self, volume: VolumeId, now: Instant) {
+        let mut state = self.state.lock();
+        if let Some(room) = state.rooms.remove(&volume) {
+            state.lose([(volume, room)], now);
+        }
+    }
+
+    /// Whether a volume that would take this went out of choice a moment ago.
+    pub(crate) fn lost_lately(&self, copies: usize, size_bytes: u64, now: Instant) -> bool {
+        let state = self.state.lock();
+        state.lost.values().any(|(room, at)| room.fits(copies, size_bytes) && is_recent(*at, now))
     }
 
     /// A write to the volume failed.
@@ -91,13 +111,29 @@ impl Placement {
     }
 }
 
+impl Room {
+    fn fits(&self, copies: usize, size_bytes: u64) -> bool {
+        copies > 0 && self.copies == copies && self.free_bytes >= size_bytes
+    }
+}
+
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < LATELY
+}
+
 impl State {
+    /// Remembers what went out of choice, and forgets what is back or went long ago.
+    fn lose(&mut self, before: impl IntoIterator<Item = (VolumeId, Room)>, now: Instant) {
+        self.lost.retain(|_, (_, at)| is_recent(*at, now));
+        self.lost.extend(before.into_iter().map(|(volume, room)| (volume, (room, now))));
+        self.lost.retain(|volume, _| !self.rooms.contains_key(volume));
+    }
+
     fn choose(&self, copies: usize, size: u64, now_ms: u64, draw: u64) -> Option<VolumeId> {
-        let fits = |room: &Room| copies > 0 && room.copies == copies && room.free_bytes >= size;
         let candidates: Vec<_> = self
             .rooms
             .iter()
-            .filter(|(_, room)| fits(room))
+            .filter(|(_, room)| room.fits(copies, size))
             .map(|(&volume, room)| {
                 let failures = self.failures.get(&volume).and_then(|f| f.decayed(now_ms));
                 (volume, *room, failures)
@@ -164,7 +200,7 @@ mod tests {
             (id(volume), Room { copies, free_bytes, limit_bytes: 1_000_000, is_well: true })
         };
         let placement = Placement::default();
-        placement.set_rooms(rooms.iter().map(room).collect());
+        placement.set_rooms(rooms.iter().map(room).collect(), Instant::now());
         placement
     }
 
@@ -255,6 +291,29 @@ mod tests {
         placement.failed(id(2), 0);
         placement.failed(id(1), 500);
         assert_eq!(spread(&placement, 1, 501), BTreeMap::from([(2, 1_000)]));
+    }
+
+    #[test]
+    fn what_went_out_of_choice_is_remembered_for_a_while() {
+        let placement = placement(&[(1, 2, 1_000), (2, 2, 10), (3, 1, 50)]);
+        let began = Instant::now();
+        assert!(!placement.lost_lately(2, 0, began), "all are there");
+        placement.set_rooms(BTreeMap::new(), began);
+        placement.set_rooms(BTreeMap::new(), began + LATELY / 2);
+        let soon = began + LATELY / 2;
+        for (copies, size, expected) in
+            [(2, 1_000, true), (2, 1_001, false), (1, 50, true), (1, 51, false), (3, 0, false)]
+        {
+            assert_eq!(placement.lost_lately(copies, size, soon), expected, "{copies} {size}");
+        }
+        assert!(!placement.lost_lately(2, 0, began + LATELY), "too long ago");
+        let back = Room { copies: 2, free_bytes: 0, limit_bytes: 1_000, is_well: true };
+        placement.set_rooms(BTreeMap::from([(id(1), back)]), soon);
+        assert!(!placement.lost_lately(2, 1_000, soon), "it is back, and full");
+        placement.remove(id(1), soon);
+        assert!(placement.lost_lately(2, 0, soon));
+        placement.set_rooms(BTreeMap::new(), soon + LATELY);
+        assert!(placement.state.lock().lost.is_empty(), "forgotten, and takes no memory");
     }
 
     #[test]

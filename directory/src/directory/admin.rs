@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hayrick_store::VolumeId;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Directory;
 use crate::{
@@ -162,7 +163,7 @@ impl Directory {
         let entry = map.volumes.get(&id).ok_or(DirectoryError::NoVolume(id))?;
         let volume = Volume { state, ..entry.value.clone() };
         self.shared.coordinator.update_volume(id, entry.revision, volume).await?;
-        self.shared.placement.remove(id);
+        self.shared.placement.remove(id, Instant::now());
         self.shared.grow_soon.notify_one();
         Ok(())
     }

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::testing::{FakeStores, LIMIT_BYTES};
-use crate::{Access, FjallConfig, GarbageConfig, GrowthConfig, NeedleRef};
+use crate::{Access, FjallConfig, GarbageConfig, GrowthConfig, NeedleRef, Volume, VolumeState};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -159,6 +159,36 @@ async fn an_assignment_finds_volumes_by_itself_or_says_why_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn volumes_that_went_away_a_moment_ago_are_told_from_those_that_never_were() {
+    let bench = Bench::new(&["a"], 1).await;
+    let pairs = Bucket { copies: 2, ..bench.bucket.clone() };
+    let never = bench.directory.assign(&pairs, 10).await;
+    assert!(matches!(never, Err(DirectoryError::NoWritableVolume { .. })), "{never:?}");
+    bench.directory.assign(&bench.bucket, 10).await.unwrap();
+    bench.stores.with("a", |store| store.down = true);
+    bench.directory.shared.grower.lock().await.step().await;
+    let just_now = bench.directory.assign(&bench.bucket, 10).await;
+    assert!(matches!(just_now, Err(DirectoryError::NoVolumeJustNow { .. })), "{just_now:?}");
+    let too_large = bench.directory.assign(&bench.bucket, LIMIT_BYTES + 1).await;
+    assert!(matches!(too_large, Err(DirectoryError::NoWritableVolume { .. })), "{too_large:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_was_closed_since_the_stores_were_asked_is_passed_over() {
+    let bench = Bench::new(&["a"], 1).await;
+    bench.directory.assign(&bench.bucket, 10).await.unwrap();
+    let coordinator = &bench.directory.shared.coordinator;
+    let volumes = coordinator.map().volumes.clone();
+    let (closed, entry) = volumes.first_key_value().unwrap();
+    let read_only = Volume { state: VolumeState::ReadOnly, ..entry.value.clone() };
+    coordinator.update_volume(*closed, entry.revision, read_only).await.unwrap();
+    for _ in 0..20 {
+        let place = bench.directory.assign(&bench.bucket, 10).await.unwrap();
+        assert_ne!(place.id.volume, *closed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_volume_is_avoided() {
     let bench = Bench::new(&["a"], 1).await;
     let failing = bench.directory.assign(&bench.bucket, 1).await.unwrap().id.volume;
@@ -253,7 +283,7 @@ async fn a_row_with_needles_nowhere_is_refused() {
 async fn a_read_only_volume_gets_no_needles() {
     let bench = Bench::new(&["a"], 1).await;
     let sealed = bench.directory.assign(&bench.bucket, 1).await.unwrap().id.volume;
-    bench.directory.set_volume_state(sealed, crate::VolumeState::ReadOnly).await.unwrap();
+    bench.directory.set_volume_state(sealed, VolumeState::ReadOnly).await.unwrap();
     for _ in 0..50 {
         assert_ne!(bench.directory.assign(&bench.bucket, 1).await.unwrap().id.volume, sealed);
     }

@@ -23,6 +23,7 @@ const NOT_ENOUGH_STORES: &str = "NotEnoughStores";
 const TOO_LARGE: &str = "TooLarge";
 const DISK_FULL: &str = "DiskFull";
 const NO_WRITABLE_VOLUME: &str = "NoWritableVolume";
+const NO_VOLUME_JUST_NOW: &str = "NoVolumeJustNow";
 
 /// The one place where a directory's error becomes an answer.
 pub fn api_error(error: DirectoryError) -> ApiError {
@@ -55,6 +56,9 @@ pub fn api_error(error: DirectoryError) -> ApiError {
         DirectoryError::NoWritableVolume { .. } => {
             ApiError::unavailable(message, NO_VOLUME_RETRY).with_code(NO_WRITABLE_VOLUME)
         }
+        DirectoryError::NoVolumeJustNow { .. } => {
+            ApiError::unavailable(message, NO_VOLUME_RETRY).with_code(NO_VOLUME_JUST_NOW)
+        }
         DirectoryError::Busy => ApiError::unavailable(message, BUSY_RETRY).with_code("Busy"),
         // Where the servers of the cluster stand is no client's affair.
         DirectoryError::Unavailable(reason) => {
@@ -83,6 +87,7 @@ pub(crate) fn directory_error(
         NO_SUCH_BUCKET => DirectoryError::NoBucket(bucket.clone()),
         DISK_FULL => DirectoryError::Full,
         NO_WRITABLE_VOLUME => DirectoryError::NoWritableVolume { size_bytes },
+        NO_VOLUME_JUST_NOW => DirectoryError::NoVolumeJustNow { size_bytes },
         TOO_LARGE => DirectoryError::TooLarge,
         _ => match status {
             StatusCode::PRECONDITION_FAILED => DirectoryError::ConditionFailed { current: None },
@@ -109,7 +114,11 @@ mod tests {
 
     #[test]
     fn retries_are_asked_for_where_they_help() {
-        for error in [DirectoryError::Busy, DirectoryError::NoWritableVolume { size_bytes: 1 }] {
+        for error in [
+            DirectoryError::Busy,
+            DirectoryError::NoWritableVolume { size_bytes: 1 },
+            DirectoryError::NoVolumeJustNow { size_bytes: 1 },
+        ] {
             let error = api_error(error);
             assert_eq!(error.status, 503);
             assert!(error.retry_after.is_some());
