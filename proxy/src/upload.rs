@@ -3,39 +3,28 @@
 //! Needles first, then the name: a name never points at what is not there. Whatever is
 //! stored and does not end up under the name is queued for deletion.
 
+mod chunks;
+mod place;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use axum::BoxError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::Stream;
-use futures::future::try_join_all;
 use hayrick_directory::{
-    Assignment, Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, StoreId,
-    StorePool, version_ms,
+    Bucket, Committed, Condition, DirectoryError, NeedleRef, ObjectName, Row, version_ms,
 };
-use hayrick_store::{Chunk, Epoch, Meta, NeedleId, NewNeedle, StoreError, VolumeId};
-use metrics::counter;
+use hayrick_store::{Chunk, Meta, NeedleId, StoreError};
 use tokio::sync::SemaphorePermit;
 
+pub use self::chunks::CHUNK_BYTES;
+use self::chunks::Chunks;
 use crate::Proxy;
-use crate::memory::{Full, SEAT_BYTES};
-
-/// Objects are split into needles of this size.
-pub const CHUNK_BYTES: usize = 8 << 20;
-
-/// Volumes tried for one needle at once; after these it is tried with pauses.
-const MAX_PLACES: usize = 3;
-/// How long one is looked for: until the directory has seen which store is gone, and has made
-/// volumes elsewhere.
-const PLACE_PATIENCE: Duration = Duration::from_secs(3);
-const PLACE_PAUSE: Duration = Duration::from_millis(100);
+use crate::memory::Full;
 
 /// How often a commit is tried while others change the same name.
 const MAX_COMMITS: usize = 16;
-
-/// How long an upload waits for the cluster map to show what a store knows already.
-const MAP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is being stored, but for its bytes.
 #[derive(Debug, Clone)]
@@ -229,56 +218,6 @@ impl<'a> Upload<'a> {
         Ok(chunks.size_bytes)
     }
 
-    /// Stores one needle on all replicas of some volume.
-    async fn place(&mut self, data: Bytes, meta: Meta) -> Result<(), UploadError> {
-        let began = Instant::now();
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let failed = match self.try_to_place(&data, &meta).await {
-                Ok(()) => return Ok(()),
-                Err(failed) => failed,
-            };
-            // A place that is not there at the first try will not be there soon.
-            let helps = failed.helps_to_try_again() && (tried > 1 || failed.is_from_a_store());
-            if !helps || (tried >= MAX_PLACES && began.elapsed() >= PLACE_PATIENCE) {
-                return Err(failed);
-            }
-            counter!("hayrick_proxy_write_retries_total").increment(1);
-            if tried >= MAX_PLACES {
-                tokio::time::sleep(PLACE_PAUSE).await;
-            }
-        }
-    }
-
-    /// Stores a needle on all replicas of the volume that the directory names.
-    async fn try_to_place(&mut self, data: &Bytes, meta: &Meta) -> Result<(), UploadError> {
-        let size_bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
-        let NeedleId { volume, key, cookie } = place.id;
-        let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
-        let stored = put_everywhere(&self.proxy.stores, &place, &needle).await;
-        if let Err(error) = &stored {
-            tracing::warn!(%volume, %error, "needle not stored");
-            self.abandoned.push(place.id);
-            self.after_failed_write(volume, error).await;
-        } else {
-            self.needles.push(NeedleRef { id: place.id, size_bytes });
-        }
-        Ok(stored?)
-    }
-
-    async fn after_failed_write(&self, volume: VolumeId, error: &StoreError) {
-        let directory = &self.proxy.directory;
-        match error {
-            // The volume is well, and has other replicas since the directory looked.
-            StoreError::StaleEpoch { known, .. } => {
-                directory.reach_epoch(volume, *known, MAP_PATIENCE).await;
-            }
-            _ => directory.report_failed_write(volume),
-        }
-    }
-
     fn meta(&self, chunk: Option<Chunk>) -> Meta {
         Meta {
             bucket: self.object.bucket.name.to_string(),
@@ -360,166 +299,9 @@ impl<'a> Upload<'a> {
     }
 }
 
-impl UploadError {
-    fn is_from_a_store(&self) -> bool {
-        matches!(self, Self::Store(_))
-    }
-
-    /// Whether another volume may do what this one did not, or soon may.
-    fn helps_to_try_again(&self) -> bool {
-        match self {
-            Self::Store(error) => helped_by_another_volume(error),
-            Self::Directory(error) => matches!(error, DirectoryError::NoWritableVolume { .. }),
-            Self::Body(_) | Self::TooLarge { .. } | Self::Busy => false,
-        }
-    }
-}
-
-/// Whether another volume may do what this one did not.
-fn helped_by_another_volume(error: &StoreError) -> bool {
-    match error {
-        StoreError::TooLarge { .. } | StoreError::Malformed(_) => false,
-        StoreError::NotFound
-        | StoreError::Conflict { .. }
-        | StoreError::NoVolume(_)
-        | StoreError::ReadOnly(_)
-        | StoreError::StaleEpoch { .. }
-        | StoreError::NoEpoch { .. }
-        | StoreError::Copying(_)
-        | StoreError::NoJob(_)
-        | StoreError::VolumeFull(_)
-        | StoreError::DiskFull(_)
-        | StoreError::Busy { .. }
-        | StoreError::Corrupt { .. }
-        | StoreError::Failed { .. }
-        | StoreError::Io { .. }
-        | StoreError::Unavailable { .. } => true,
-    }
-}
-
-/// All replicas must take it. There is always one: a volume without replicas is never assigned.
-async fn put_everywhere(
-    stores: &StorePool,
-    place: &Assignment,
-    needle: &NewNeedle,
-) -> Result<(), StoreError> {
-    let unavailable = |id: &StoreId| StoreError::Unavailable {
-        store: id.to_string(),
-        reason: "it is not part of the cluster now".to_owned(),
-    };
-    let (volume, epoch) = (place.id.volume, Epoch::new(place.epoch));
-    let puts = place.replicas.iter().map(|id| async move {
-        let store = stores.get(id).ok_or_else(|| unavailable(id))?;
-        store.put(volume, epoch, vec![needle.clone()]).await
-    });
-    let done = try_join_all(puts).await?;
-    if done.is_empty() { Err(StoreError::NoVolume(volume)) } else { Ok(()) }
-}
-
-/// A body cut into chunks, in memory that is set aside first.
-struct Chunks<'a, S> {
-    proxy: &'a Proxy,
-    body: S,
-    /// What came behind the end of the last chunk.
-    rest: Bytes,
-    announced: Option<u64>,
-    size_bytes: u64,
-    ended: bool,
-    begun: bool,
-}
-
 impl From<Full> for UploadError {
     fn from(Full: Full) -> Self {
         Self::Busy
-    }
-}
-
-/// A chunk and the memory that it is in; one that fits into the seat needs no more.
-type Piece<'a> = Option<(Bytes, Option<SemaphorePermit<'a>>)>;
-
-impl<'a, S, E> Chunks<'a, S>
-where
-    S: Stream<Item = Result<Bytes, E>> + Unpin,
-    E: Into<BoxError>,
-{
-    fn new(proxy: &'a Proxy, body: S, announced: Option<u64>) -> Self {
-        Self {
-            proxy,
-            body,
-            rest: Bytes::new(),
-            announced,
-            size_bytes: 0,
-            ended: false,
-            begun: false,
-        }
-    }
-
-    /// The next chunk; an empty body has one, empty chunk.
-    async fn next(&mut self) -> Result<Piece<'a>, UploadError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let mut memory = None;
-        let mut chunk = BytesMut::from(std::mem::take(&mut self.rest));
-        loop {
-            if memory.is_none() && chunk.len() >= SEAT_BYTES {
-                memory = Some(self.set_memory_aside(&mut chunk).await?);
-            }
-            if chunk.len() >= CHUNK_BYTES {
-                break;
-            }
-            let Some(piece) = self.next_piece().await? else { break };
-            chunk.extend_from_slice(&piece);
-        }
-        let chunk = chunk.freeze();
-        self.rest = chunk.slice(CHUNK_BYTES.min(chunk.len())..);
-        let chunk = chunk.slice(..CHUNK_BYTES.min(chunk.len()));
-        self.count(chunk.len())?;
-        self.see_the_end().await?;
-        let first = !std::mem::replace(&mut self.begun, true);
-        Ok((first || !chunk.is_empty()).then_some((chunk, memory)))
-    }
-
-    /// Sets memory aside for the rest of a chunk, and makes the room at once: growing by doubling
-    /// would take twice as much.
-    async fn set_memory_aside(
-        &mut self,
-        chunk: &mut BytesMut,
-    ) -> Result<SemaphorePermit<'a>, UploadError> {
-        let left = self.announced.map_or(u64::MAX, |size| size.saturating_sub(self.size_bytes));
-        // Whatever is announced, what has come is there.
-        let bytes = left.clamp(chunk.len() as u64, CHUNK_BYTES.max(chunk.len()) as u64);
-        let memory = self.proxy.upload_memory.chunk(bytes).await?;
-        // The last piece may reach beyond the chunk's end.
-        let spare = usize::try_from(bytes).unwrap_or(CHUNK_BYTES) + SEAT_BYTES;
-        chunk.reserve(spare.saturating_sub(chunk.len()));
-        Ok(memory)
-    }
-
-    fn count(&mut self, bytes: usize) -> Result<(), UploadError> {
-        self.size_bytes += bytes as u64;
-        let limit = self.proxy.options.max_object_bytes;
-        if self.size_bytes > limit { Err(UploadError::TooLarge { limit }) } else { Ok(()) }
-    }
-
-    /// After a full chunk, looks whether anything follows: an object of just one chunk is
-    /// one needle.
-    async fn see_the_end(&mut self) -> Result<(), UploadError> {
-        while self.rest.is_empty() {
-            let Some(piece) = self.next_piece().await? else { break };
-            self.rest = piece;
-        }
-        Ok(())
-    }
-
-    async fn next_piece(&mut self) -> Result<Option<Bytes>, UploadError> {
-        if self.ended {
-            return Ok(None);
-        }
-        let piece = self.proxy.upload_memory.next(&mut self.body).await?.transpose();
-        let piece = piece.map_err(|error| UploadError::Body(error.into()))?;
-        self.ended = piece.is_none();
-        Ok(piece)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,7 +13,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use hayrick_directory::{
-    Access, Condition, Coordinator as _, Directory, DirectoryClient, DirectoryConfig,
+    Access, Bucket, Condition, Coordinator as _, Directory, DirectoryClient, DirectoryConfig,
     DirectoryHandle, EmbeddedCoordinator, FjallNames, HybridClock, Parts, Row, StoreId, StorePool,
     SystemClock, Volume,
 };
@@ -39,6 +39,8 @@ pub struct Cluster {
     pub directory: Directory,
     late: Late,
     removals: Arc<Removals>,
+    /// How often the directory was asked for a place.
+    asked_for_places: Arc<AtomicUsize>,
     /// Whether the directory answers all with 503.
     pub away: Arc<AtomicBool>,
     pub url: String,
@@ -95,6 +97,8 @@ impl Cluster {
         let routes = routes.layer(from_fn_with_state(late.clone(), commit_late));
         let removals = Arc::<Removals>::default();
         let routes = routes.layer(from_fn_with_state(removals.clone(), remove_late));
+        let asked_for_places = Arc::<AtomicUsize>::default();
+        let routes = routes.layer(from_fn_with_state(asked_for_places.clone(), count_places));
         let away = Arc::<AtomicBool>::default();
         let routes = routes.layer(from_fn_with_state(away.clone(), or_away));
         // The first of two directories does not answer.
@@ -113,6 +117,7 @@ impl Cluster {
             directory,
             late,
             removals,
+            asked_for_places,
             away,
             url,
             http,
@@ -181,6 +186,17 @@ async fn remove_late(
         removals.made.notify_one();
     });
     StatusCode::GATEWAY_TIMEOUT.into_response()
+}
+
+async fn count_places(
+    State(asked): State<Arc<AtomicUsize>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.uri().path() == "/directory/assign" {
+        asked.fetch_add(1, Ordering::Relaxed);
+    }
+    next.run(request).await
 }
 
 async fn or_away(State(away): State<Arc<AtomicBool>>, request: Request, next: Next) -> Response {
@@ -300,6 +316,49 @@ async fn writes_move_to_other_stores_and_leave_nothing_behind() {
     crate::rig::eventually("two copies of each object, and no more", || live() == 2 * 40).await;
     assert_eq!(cluster.directory.garbage_len().await.unwrap(), 0);
     cluster.shutdown.trigger();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_waits_while_every_volume_has_just_gone() {
+    let cluster = Cluster::new(2, 2).await;
+    let needle = cluster.put("a", bytes(100)).await.unwrap();
+    let all = ["s0", "s1"].map(|id| {
+        let id: StoreId = id.parse().unwrap();
+        let handle = cluster.pool.get(&id).unwrap();
+        (id, handle)
+    });
+    cluster.pool.replace(all[..1].iter().cloned());
+    let bucket = cluster.directory.bucket(&"photos".parse().unwrap()).unwrap();
+    // The next upload finds no volume at its first try.
+    cluster.directory.report_failed_write(needle.volume);
+    while cluster.directory.assign(&bucket, 100).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let asked = cluster.asked_for_places.load(Ordering::Relaxed);
+    let put = cluster.put("b", bytes(200));
+    let return_of_the_store = async {
+        while cluster.asked_for_places.load(Ordering::Relaxed) < asked + 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cluster.pool.replace(all.clone());
+    };
+    let (stored, ()) = tokio::join!(put, return_of_the_store);
+    stored.unwrap();
+    assert_eq!(cluster.get("b").await.unwrap(), bytes(200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_is_refused_at_once_where_there_never_was_a_volume() {
+    let cluster = Cluster::new(2, 1).await;
+    let one: StoreId = "s0".parse().unwrap();
+    cluster.pool.replace([(one.clone(), cluster.pool.get(&one).unwrap())]);
+    let photos = cluster.directory.bucket(&"photos".parse().unwrap()).unwrap();
+    let pairs = Bucket { name: "pairs".parse().unwrap(), copies: 2, ..photos };
+    cluster.coordinator.create_bucket(pairs).await.unwrap();
+    let refused = cluster.http.put(format!("{}/pairs/a", cluster.url)).body("a").send().await;
+    let Err(ClientError::Status(answer)) = refused else { panic!("{refused:?}") };
+    assert!(answer.status == 503 && answer.retry_after.is_some(), "{answer}");
+    assert_eq!(cluster.asked_for_places.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
