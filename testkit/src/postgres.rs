@@ -84,10 +84,10 @@ impl Postgres {
                     self.process = Some(process);
                     return;
                 }
-                assert!(began.elapsed() < START_PATIENCE, "no start: {}", self.log());
+                assert!(began.elapsed() < START_PATIENCE, "no start: {}", self.said());
                 std::thread::sleep(Duration::from_millis(20));
             }
-            assert!(began.elapsed() < START_PATIENCE, "no start: {}", self.log());
+            assert!(began.elapsed() < START_PATIENCE, "no start: {}", self.said());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -146,7 +146,7 @@ impl Postgres {
         ] {
             command.extend(["-c".to_owned(), setting]);
         }
-        Process::spawn(&self.folder.path().join("log"), command)
+        Process::spawn(&self.log(), command)
     }
 
     fn is_ready(&self) -> bool {
@@ -164,8 +164,13 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    /// The file with what it said.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
     }
 }
 

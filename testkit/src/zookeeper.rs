@@ -109,6 +109,11 @@ impl ZooKeeper {
         self.signal(Signal::CONT);
     }
 
+    /// The file with what it said.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
     /// The host that it runs on.
     pub fn host(&self) -> &Host {
         &self.host
@@ -145,14 +150,14 @@ impl ZooKeeper {
         let on_host = self.host.words();
         let on_host = on_host.iter().map(OsStr::new);
         let command = on_host.chain(command.map(OsStr::new)).chain([config.as_os_str()]);
-        self.process = Some(Process::spawn(&self.folder.join("log"), command));
+        self.process = Some(Process::spawn(&self.log(), command));
     }
 
     fn wait(&self) {
         let began = Instant::now();
         while self.mode().is_none() {
             if began.elapsed() > START_PATIENCE {
-                let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
                 panic!("ZooKeeper did not start. {INSTALL}\nIts log:\n{log}");
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -1,44 +1,15 @@
 //! A disk that is really full.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use hayrick_proxy::ProxyConfig;
 use hayrick_store::status::VolumeState;
+use hayrick_testkit::SmallDisk;
 
 use crate::rig::{Rig, eventually};
-
-/// A small file system of its own, gone when the test is over.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where this user may not mount.
-    fn mount(path: &Path) -> Option<Self> {
-        std::fs::create_dir_all(path).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=40m", "tmpfs"])
-            .arg(path)
-            .status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
-    }
-
-    fn grow(&self) {
-        let options = ["-o", "remount,size=200m"];
-        assert!(Command::new("mount").args(options).arg(&self.0).status().unwrap().success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: the store may still have files open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_507_reads_and_deletes_go_on_and_room_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(&dir.path().join("disk")) else {
+    let Some(disk) = SmallDisk::mount(&dir.path().join("disk"), 40) else {
         println!("skipped: mounting a small file system needs root");
         return;
     };
@@ -68,7 +39,7 @@ async fn a_full_disk_is_507_reads_and_deletes_go_on_and_room_is_noticed() {
         "nothing half written is visible"
     );
 
-    disk.grow();
+    disk.resize(200);
     eventually("room noticed", || states().iter().all(|state| *state == VolumeState::Writable))
         .await;
     let again = rig.put("/photos/again", data.clone()).await;
