@@ -18,7 +18,7 @@ SECONDS ?= 120
 torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for SECONDS each, on the real kernel too; fuzzing; crowds; a cluster in a storm
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick-store --test torture -- --nocapture
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test bounds -- --nocapture --test-threads 1
-	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test cluster -- --nocapture chaos::everything
+	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test cluster -- --nocapture --test-threads 1 chaos::everything repair::
 
 FUZZ_TARGETS := superblock needle meta index batch epoch replica volume
 FUZZ_SECONDS ?= 30

@@ -1,8 +1,7 @@
 //! Parts of a cluster that are away, or ill, and what goes on without them.
 
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use axum::http::{HeaderName, HeaderValue};
@@ -12,6 +11,7 @@ use hayrick_store::NeedleId;
 use hayrick_testkit::Postgres;
 use serde_json::json;
 
+use super::dead_disk::DeadDisk;
 use super::process::{Process, TOKEN};
 use super::{Cluster, bytes, eventually};
 
@@ -55,34 +55,6 @@ impl Cluster {
     async fn repairs(&self, outcome: &str) -> f64 {
         let name = format!("hayrick_proxy_read_repairs_total{{outcome=\"{outcome}\"}}");
         self.metric(&self.proxies[0], &name).await
-    }
-}
-
-/// A disk on which every call fails for a process, until this is dropped.
-struct DeadDisk(Child);
-
-impl DeadDisk {
-    /// `None` where the machine has no strace, or does not let it.
-    fn of(process: &Process, disk: &Path) -> Option<Self> {
-        let calls = "pread64,preadv,pwrite64,pwritev,fdatasync,fsync";
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-        strace.args(["-e", &format!("inject={calls}:error=EIO"), "-p", &process.id().to_string()]);
-        for file in std::fs::read_dir(disk).unwrap() {
-            strace.arg("-P").arg(file.unwrap().path());
-        }
-        let mut strace = strace.spawn().ok()?;
-        // It ends at once if it may not attach.
-        std::thread::sleep(Duration::from_secs(1));
-        strace.try_wait().unwrap().is_none().then_some(Self(strace))
-    }
-}
-
-impl Drop for DeadDisk {
-    fn drop(&mut self) {
-        // What it has attached to goes on.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -19,18 +19,18 @@ const QUICK: &str = "[keeper]\ninterval = \"200ms\"\ngrace = \"1s\"\nmin_free = 
 const TAKEOVER: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    fn keeper(&self, name: &str) -> Process {
+    pub fn keeper(&self, name: &str) -> Process {
         let connect = format!("[cluster]\nzookeeper.connect = \"{}\"\n", self.zookeeper.address());
         Process::start("keeper", &self.folder.path().join(name), &(connect + QUICK))
     }
 
-    async fn map(&self) -> ClusterStatus {
+    pub async fn map(&self) -> ClusterStatus {
         let url = format!("{}/directory/cluster", self.directory.admin);
         self.http.get(url).send_json().await.unwrap()
     }
 
     /// By store, what the stores that answer have.
-    async fn volumes(&self) -> BTreeMap<String, Vec<VolumeStatus>> {
+    pub async fn volumes(&self) -> BTreeMap<String, Vec<VolumeStatus>> {
         let mut volumes = BTreeMap::new();
         for (number, store) in self.stores.iter().enumerate() {
             let url = format!("{}/store/status", store.admin);
@@ -60,7 +60,7 @@ impl Cluster {
     }
 
     /// Whether every volume is on two stores that answer, which hold the same.
-    async fn is_fully_replicated(&self) -> bool {
+    pub async fn is_fully_replicated(&self) -> bool {
         let (map, volumes) = (self.map().await, self.volumes().await);
         let find = |entry: &VolumeEntry, store: &str| {
             let own = volumes.get(store)?;
@@ -78,7 +78,7 @@ impl Cluster {
     }
 }
 
-async fn status(cluster: &Cluster, keeper: &Process) -> KeeperStatus {
+pub async fn status(cluster: &Cluster, keeper: &Process) -> KeeperStatus {
     let url = format!("{}/keeper/status", keeper.admin);
     cluster.http.get(url).send_json().await.unwrap()
 }

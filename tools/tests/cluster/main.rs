@@ -10,12 +10,14 @@
 )]
 
 mod chaos;
+mod dead_disk;
 mod degraded;
 mod dev;
 mod keeper;
 mod operator;
 mod process;
 mod reach;
+mod repair;
 
 use std::time::Duration;
 

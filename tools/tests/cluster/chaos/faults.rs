@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hayrick_testkit::ZooKeeper;
 
-use super::fleet::Fleet;
+use super::super::dead_disk::DeadDisk;
+use super::super::process::Process;
+use super::fleet::{Fleet, SMALL_DISK_MIB, SMALL_DISK_OF};
 
 /// A kind of process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,11 @@ pub enum Fault {
     Isolate(Role, usize),
     /// All stores of the first rack hear of nobody.
     IsolateRack,
+    /// All stores of the first rack stop in their tracks.
+    FreezeRack,
+    /// The keeper that leads stops in its tracks for so long that another is elected. It believes
+    /// that it leads when it goes on.
+    FreezeLeadingKeeper,
     /// A proxy and ZooKeeper do not hear of each other.
     ProxyWithoutZooKeeper,
     /// The leader of the ensemble is killed.
@@ -37,14 +44,22 @@ pub enum Fault {
     NoZooKeeper,
     /// PostgreSQL is killed.
     NoPostgres,
-    /// A third of what is sent to a store is lost on the way.
+    /// A third of what is sent to a store is lost on the way; what it sends arrives.
     Loss,
+    /// A proxy hears nothing of what a store says, which hears the proxy.
+    OneWay,
     /// The first store is asked through a slow line.
     Delay,
     /// The clock of a proxy is two hours ahead, after that of a directory was.
     ClockJump,
+    /// The disk of a store has no room left.
+    FullDisk,
+    /// The disk of a store answers every call with EIO.
+    DeadDisk,
     /// A store comes back with empty disks.
     WipedStore,
+    /// A store comes back after it has been replaced, and the other replicas were compacted.
+    LateStore,
     /// One process after another is restarted as an operator does.
     RollingRestart,
 }
@@ -55,9 +70,17 @@ impl fmt::Display for Fault {
     }
 }
 
+/// What a fault lays hands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Process(Role, usize),
+    ZooKeeper,
+    Postgres,
+}
+
 impl Fault {
     /// Whether it takes hosts that can be cut from each other.
-    pub fn needs_network(self) -> bool {
+    fn needs_network(self) -> bool {
         matches!(
             self,
             Self::Isolate(..)
@@ -65,7 +88,14 @@ impl Fault {
                 | Self::ProxyWithoutZooKeeper
                 | Self::IsolateZooKeeperLeader
                 | Self::Loss
+                | Self::OneWay
         )
+    }
+
+    /// Whether this machine has what it takes.
+    pub fn is_possible(self, fleet: &Fleet) -> bool {
+        (fleet.network.is_real() || !self.needs_network())
+            && (fleet.small_disk.is_some() || self != Self::FullDisk)
     }
 
     /// Whether no read may fail because of it: every object has a copy that can be asked, and a
@@ -75,15 +105,79 @@ impl Fault {
         matches!(
             self,
             Self::Kill(Role::Store | Role::Keeper, _)
-                | Self::Freeze(Role::Keeper, _)
+                | Self::FreezeLeadingKeeper
                 | Self::ProxyWithoutZooKeeper
                 | Self::KillZooKeeperLeader
                 | Self::IsolateZooKeeperLeader
                 | Self::NoZooKeeper
                 | Self::Loss
+                | Self::OneWay
                 | Self::Delay
+                | Self::FullDisk
+                | Self::DeadDisk
                 | Self::WipedStore
+                | Self::LateStore
         )
+    }
+
+    /// How long it lasts.
+    pub fn hold(self) -> Duration {
+        match self {
+            // Longer than ZooKeeper keeps the session of one that is silent.
+            Self::FreezeLeadingKeeper => Duration::from_secs(12),
+            // Longer than the grace of the keeper and the repair after it.
+            Self::LateStore => Duration::from_secs(20),
+            _ => Duration::from_secs(4),
+        }
+    }
+
+    /// Whether it starts servers of ours, which takes all that they need.
+    pub fn starts_servers(self) -> bool {
+        matches!(
+            self,
+            Self::Kill(..)
+                | Self::ClockJump
+                | Self::DeadDisk
+                | Self::WipedStore
+                | Self::LateStore
+                | Self::RollingRestart
+        )
+    }
+
+    /// Whether the two can come together: they lay hands on different things.
+    pub fn goes_with(self, other: Self) -> bool {
+        let restart = Self::RollingRestart;
+        let (own, others) = (self.parts(), other.parts());
+        self != restart && other != restart && !own.iter().any(|part| others.contains(part))
+    }
+
+    fn parts(self) -> Vec<Part> {
+        let process = |role, number| vec![Part::Process(role, number)];
+        match self {
+            Self::Kill(role, number) | Self::Freeze(role, number) | Self::Isolate(role, number) => {
+                process(role, number)
+            }
+            Self::IsolateRack | Self::FreezeRack => {
+                vec![Part::Process(Role::Store, 0), Part::Process(Role::Store, 1)]
+            }
+            Self::FreezeLeadingKeeper => {
+                vec![Part::Process(Role::Keeper, 0), Part::Process(Role::Keeper, 1)]
+            }
+            Self::ProxyWithoutZooKeeper => vec![Part::Process(Role::Proxy, 0), Part::ZooKeeper],
+            Self::KillZooKeeperLeader | Self::IsolateZooKeeperLeader | Self::NoZooKeeper => {
+                vec![Part::ZooKeeper]
+            }
+            Self::NoPostgres => vec![Part::Postgres],
+            Self::Delay | Self::LateStore => process(Role::Store, 0),
+            Self::Loss | Self::DeadDisk => process(Role::Store, 1),
+            Self::FullDisk => process(Role::Store, SMALL_DISK_OF),
+            Self::WipedStore => process(Role::Store, 3),
+            Self::OneWay => vec![Part::Process(Role::Proxy, 1), Part::Process(Role::Store, 4)],
+            Self::ClockJump => {
+                vec![Part::Process(Role::Directory, 0), Part::Process(Role::Proxy, 0)]
+            }
+            Self::RollingRestart => Vec::new(),
+        }
     }
 
     pub async fn begin(self, fleet: &mut Fleet) {
@@ -92,6 +186,12 @@ impl Fault {
             Self::Freeze(role, number) => process(fleet, role, number).freeze(),
             Self::Isolate(role, number) => process(fleet, role, number).host().isolate(),
             Self::IsolateRack => fleet.stores[..2].iter().for_each(|store| store.host().isolate()),
+            Self::FreezeRack => fleet.stores[..2].iter().for_each(Process::freeze),
+            Self::FreezeLeadingKeeper => {
+                let leader = fleet.leading_keeper().await;
+                fleet.keepers[leader].freeze();
+                fleet.frozen_keeper = Some(leader);
+            }
             Self::ProxyWithoutZooKeeper => {
                 for server in &fleet.zookeeper.servers {
                     fleet.proxies[0].host().drop_from(server.host());
@@ -105,7 +205,16 @@ impl Fault {
             }
             Self::NoPostgres => fleet.postgres.kill(),
             Self::Loss => fleet.stores[1].host().lose(33),
+            Self::OneWay => fleet.proxies[1].host().drop_from(fleet.stores[4].host()),
             Self::Delay => fleet.relay.delay(Duration::from_millis(200)),
+            Self::FullDisk => fleet.small_disk.as_ref().unwrap().fill(),
+            Self::DeadDisk => {
+                fleet.dead_disk = DeadDisk::all_of(&fleet.stores[1]);
+                if fleet.dead_disk.is_none() {
+                    println!("no dead disk, which takes strace");
+                }
+            }
+            Self::LateStore => fleet.stores[0].kill(),
             Self::ClockJump => {
                 fleet.directories[0].kill();
                 fleet.directories[0].start_again_in(&AHEAD);
@@ -116,7 +225,7 @@ impl Fault {
             }
             Self::WipedStore => {
                 fleet.stores[3].kill();
-                for lost in [fleet.disk(4), fleet.stores[3].folder().join("data")] {
+                for lost in [fleet.disk(3), fleet.stores[3].folder().join("data")] {
                     std::fs::remove_dir_all(&lost).unwrap();
                     std::fs::create_dir_all(&lost).unwrap();
                 }
@@ -133,12 +242,17 @@ impl Fault {
         }
     }
 
-    pub fn end(self, fleet: &mut Fleet) {
+    pub async fn end(self, fleet: &mut Fleet) {
         match self {
             Self::Kill(role, number) => process(fleet, role, number).start_again(),
             Self::Freeze(role, number) => process(fleet, role, number).thaw(),
             Self::Isolate(role, number) => process(fleet, role, number).host().heal(),
             Self::IsolateRack => fleet.stores[..2].iter().for_each(|store| store.host().heal()),
+            Self::FreezeRack => fleet.stores[..2].iter().for_each(Process::thaw),
+            Self::FreezeLeadingKeeper => {
+                let leader = fleet.frozen_keeper.take().unwrap();
+                fleet.keepers[leader].thaw();
+            }
             Self::ProxyWithoutZooKeeper | Self::IsolateZooKeeperLeader => {
                 fleet.zookeeper.servers.iter().for_each(|server| server.host().heal());
                 fleet.proxies[0].host().heal();
@@ -150,7 +264,19 @@ impl Fault {
             }
             Self::NoPostgres => fleet.postgres.restart(),
             Self::Loss => fleet.stores[1].host().heal(),
+            Self::OneWay => fleet.proxies[1].host().heal(),
             Self::Delay => fleet.relay.delay(Duration::ZERO),
+            Self::FullDisk => fleet.small_disk.as_ref().unwrap().resize(SMALL_DISK_MIB),
+            // Volumes of which a write failed stay closed until they are opened again.
+            Self::DeadDisk => {
+                fleet.dead_disk = None;
+                fleet.stores[1].kill();
+                fleet.stores[1].start_again();
+            }
+            Self::LateStore => {
+                fleet.compact(1..).await;
+                fleet.stores[0].start_again();
+            }
             Self::ClockJump => {
                 fleet.proxies[0].kill();
                 fleet.proxies[0].start_again();
@@ -164,7 +290,7 @@ impl Fault {
 const AHEAD: [(&str, &str); 2] =
     [("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1"), ("FAKETIME", "+2h")];
 
-fn process(fleet: &mut Fleet, role: Role, number: usize) -> &mut super::super::process::Process {
+fn process(fleet: &mut Fleet, role: Role, number: usize) -> &mut Process {
     let processes = match role {
         Role::Store => &mut fleet.stores,
         Role::Directory => &mut fleet.directories,

@@ -6,9 +6,11 @@
 //! that was under way during the read or whose outcome is unknown; and once a write has been seen,
 //! nothing older may be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Instant;
+
+use hayrick_store::NeedleId;
 
 /// What a write leaves under a name: the number of the put, or nothing.
 pub type Value = Option<u64>;
@@ -26,6 +28,8 @@ struct Write {
     value: Value,
     began: Instant,
     outcome: Outcome,
+    /// Where an acknowledged put went.
+    needle: Option<NeedleId>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,15 +54,17 @@ pub struct History {
 impl History {
     /// A write begins; nothing is known of its outcome until [`History::acknowledged`].
     pub fn begin(&self, name: &str, value: Value) {
-        let write = Write { value, began: Instant::now(), outcome: Outcome::Unknown };
+        let (began, outcome) = (Instant::now(), Outcome::Unknown);
+        let write = Write { value, began, outcome, needle: None };
         self.names.lock().unwrap().entry(name.to_owned()).or_default().writes.push(write);
     }
 
-    /// The name's last write was answered.
-    pub fn acknowledged(&self, name: &str) {
+    /// The name's last write was answered; what was put went there.
+    pub fn acknowledged(&self, name: &str, needle: Option<NeedleId>) {
         let mut names = self.names.lock().unwrap();
-        let last = names.get_mut(name).and_then(|name| name.writes.last_mut());
-        last.unwrap().outcome = Outcome::Acknowledged(Instant::now());
+        let last = names.get_mut(name).and_then(|name| name.writes.last_mut()).unwrap();
+        last.outcome = Outcome::Acknowledged(Instant::now());
+        last.needle = needle;
     }
 
     /// A read that began at `began` is over.
@@ -83,9 +89,23 @@ impl History {
         self.names.lock().unwrap().values().map(|name| name.writes.len() + name.reads.len()).sum()
     }
 
+    /// The needles that are under a name for certain, and those that no name holds any more.
+    pub fn needles(&self) -> (Vec<NeedleId>, Vec<NeedleId>) {
+        let names = self.names.lock().unwrap();
+        let held = names.values().filter_map(Name::held).collect();
+        (held, names.values().flat_map(Name::replaced).collect())
+    }
+
     /// The first thing that must not have been seen, in words.
     pub fn violation(&self) -> Option<String> {
         let names = self.names.lock().unwrap();
+        let mut places = BTreeSet::new();
+        let needles = names.values().flat_map(|name| &name.writes).filter_map(|put| put.needle);
+        for needle in needles {
+            if !places.insert((needle.volume, needle.key)) {
+                return Some(format!("two objects were stored under the key of {needle}"));
+            }
+        }
         names.iter().find_map(|(name, history)| Some(format!("{name}: {}", history.violation()?)))
     }
 }
@@ -122,6 +142,18 @@ impl Name {
         None
     }
 
+    /// The needle of the last write, if that is a put that was acknowledged.
+    fn held(&self) -> Option<NeedleId> {
+        self.writes.last()?.needle
+    }
+
+    /// The needles of puts that an acknowledged write followed.
+    fn replaced(&self) -> impl Iterator<Item = NeedleId> {
+        let acknowledged = |write: &Write| matches!(write.outcome, Outcome::Acknowledged(_));
+        let last = self.writes.iter().rposition(acknowledged).unwrap_or(0);
+        self.writes.iter().take(last).filter_map(|write| write.needle)
+    }
+
     fn value(&self, at: usize) -> Option<Value> {
         self.writes.get(at).map(|write| write.value)
     }
@@ -140,7 +172,11 @@ mod tests {
 
     fn put(history: &History, value: Value) {
         history.begin("n", value);
-        history.acknowledged("n");
+        history.acknowledged("n", value.map(needle));
+    }
+
+    fn needle(key: u64) -> NeedleId {
+        format!("1,{key},1").parse().unwrap()
     }
 
     fn get(history: &History, saw: Value) {
@@ -168,9 +204,27 @@ mod tests {
     }
 
     #[test]
+    fn needles_are_told_apart_by_what_is_known_of_them() {
+        let history = History::default();
+        put(&history, Some(1));
+        put(&history, Some(2));
+        assert_eq!(history.needles(), (vec![needle(2)], vec![needle(1)]));
+        history.begin("n", None);
+        let unknown = history.needles();
+        assert_eq!(unknown, (vec![], vec![needle(1)]), "the second may be deleted, or not");
+        history.acknowledged("n", None);
+        assert_eq!(history.needles(), (vec![], vec![needle(1), needle(2)]));
+    }
+
+    #[test]
     fn what_must_not_be_is_found() {
         type Steps = fn(&History);
-        let cases: [(&str, Steps); 6] = [
+        let cases: [(&str, Steps); 7] = [
+            ("stored under one key with another", |history| {
+                put(history, Some(1));
+                history.begin("n", Some(2));
+                history.acknowledged("n", Some(needle(1)));
+            }),
             ("lost", |history| {
                 put(history, Some(1));
                 get(history, None);

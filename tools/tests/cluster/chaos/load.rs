@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::http::Response;
 use hayrick_proxy::http::DEGRADED_HEADER;
 use hayrick_service::client::{Client, ClientError, ClientOptions};
+use hayrick_store::NeedleId;
 use http_body_util::BodyExt as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngCore as _, SeedableRng as _};
@@ -17,6 +19,7 @@ use super::history::{History, Value};
 const WRITES_PER_NAME: u32 = 6;
 /// Longer than any answer of the servers may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+const READ_ALL_TRIES: usize = 10;
 /// Between two requests of one client, so that two cores can run the servers as well.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -135,16 +138,24 @@ impl Load {
         }
     }
 
-    /// Reads every name once more; the answers go into the history.
-    pub async fn read_all(&self) {
-        for name in self.shared.history.names() {
-            let mut left = 10;
-            while !self.shared.get(&name, 0).await {
-                left -= 1;
-                assert!(left > 0, "{name} cannot be read although all is well");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+    /// Reads every name once more; the answers go into the history. The names that cannot be
+    /// read although all is well.
+    pub async fn read_all(&self) -> Vec<String> {
+        let mut unread = self.shared.history.names();
+        for _ in 0..READ_ALL_TRIES {
+            let mut still = Vec::new();
+            for name in unread {
+                if !self.shared.get(&name, 0).await {
+                    still.push(name);
+                }
             }
+            if still.is_empty() {
+                return still;
+            }
+            unread = still;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        unread
     }
 }
 
@@ -190,21 +201,24 @@ impl Shared {
         let size = 1 << rng.random_range(0..16);
         self.history.begin(name, Some(value));
         let call = self.http.put(self.url(name, door)).body(bytes_of(value, size));
-        self.wrote(name, call.send().await.map(drop))
+        let needle = |answer: Response<_>| {
+            Some(answer.headers()["x-hayrick-needle"].to_str().unwrap().parse().unwrap())
+        };
+        self.wrote(name, call.send().await.map(needle))
     }
 
     async fn delete(&self, name: &str, door: usize) -> bool {
         self.history.begin(name, None);
-        let deleted = self.http.delete(self.url(name, door)).send().await.map(drop);
+        let deleted = self.http.delete(self.url(name, door)).send().await.map(|_| None);
         let was_not_there = |error: &ClientError| error.status().is_some_and(|s| s == 404);
-        self.wrote(name, deleted.or_else(|e| if was_not_there(&e) { Ok(()) } else { Err(e) }))
+        self.wrote(name, deleted.or_else(|e| if was_not_there(&e) { Ok(None) } else { Err(e) }))
     }
 
-    fn wrote(&self, name: &str, answer: Result<(), ClientError>) -> bool {
+    fn wrote(&self, name: &str, answer: Result<Option<NeedleId>, ClientError>) -> bool {
         let mut log = self.service.writes.lock().unwrap();
         match answer {
-            Ok(()) => {
-                self.history.acknowledged(name);
+            Ok(needle) => {
+                self.history.acknowledged(name, needle);
                 log.good.push(Instant::now());
                 true
             }

@@ -3,10 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use futures::stream::{self, StreamExt as _};
+use hayrick_directory::http::admin::DirectoryStatus;
 use hayrick_proxy::http::Listing;
-use hayrick_store::VolumeId;
+use hayrick_store::{NeedleId, VolumeId};
 
 use super::fleet::{COPIES, Fleet};
+
+/// Needles that are asked for one by one.
+const SAMPLE: usize = 1_000;
+/// At one time.
+const ASKED_AT_ONCE: usize = 16;
 
 /// One replica, as its store reports it.
 struct Replica {
@@ -16,14 +23,16 @@ struct Replica {
 }
 
 impl Fleet {
-    /// Waits until every object has all its copies, the copies are the same, and nothing else
-    /// is stored. Answers how long that took.
-    pub async fn settle(&self, patience: Duration) -> Duration {
+    /// Waits until every object has all its copies, the copies are the same, nothing waits to be
+    /// deleted, and nothing else is stored. Answers how long that took, or what is still amiss.
+    pub async fn settle(&self, patience: Duration) -> Result<Duration, String> {
         let began = Instant::now();
         loop {
             match self.trouble().await {
-                None => return began.elapsed(),
-                Some(trouble) if began.elapsed() > patience => panic!("not settled: {trouble}"),
+                None => return Ok(began.elapsed()),
+                Some(trouble) if began.elapsed() > patience => {
+                    return Err(format!("not settled: {trouble}"));
+                }
                 Some(_) => tokio::time::sleep(Duration::from_millis(500)).await,
             }
         }
@@ -58,6 +67,17 @@ impl Fleet {
                 return Some(format!("volume {volume}: {replicas:?}"));
             }
         }
+        for directory in &self.directories {
+            let url = format!("{}/directory/status", directory.admin);
+            let status: Result<DirectoryStatus, _> = self.http.get(url).send_json().await;
+            match status {
+                Ok(status) if status.garbage_needles == 0 => {}
+                Ok(status) => {
+                    return Some(format!("{} needles of garbage", status.garbage_needles));
+                }
+                Err(error) => return Some(error.to_string()),
+            }
+        }
         let needles: u64 = volumes.values().flatten().map(|replica| replica.live_needles).sum();
         let names = match self.count_names().await {
             Ok(names) => names,
@@ -65,6 +85,30 @@ impl Fleet {
         };
         (needles != names * COPIES as u64)
             .then(|| format!("{needles} needles for {names} names in {COPIES} copies"))
+    }
+
+    /// Asks the stores for needles themselves: those that names hold are on as many stores as
+    /// they should be, and the others on none. What is not so, in words.
+    pub async fn misplaced(&self, held: Vec<NeedleId>, gone: Vec<NeedleId>) -> Vec<String> {
+        let held = sample(held).map(|needle| (needle, COPIES));
+        let gone = sample(gone).map(|needle| (needle, 0));
+        let asked = stream::iter(held.chain(gone)).map(async |(needle, expected)| {
+            let copies = self.copies(needle).await;
+            (copies != expected).then(|| format!("{copies} of {expected} copies of {needle}"))
+        });
+        asked.buffer_unordered(ASKED_AT_ONCE).filter_map(async |wrong| wrong).collect().await
+    }
+
+    /// How many stores serve a needle.
+    async fn copies(&self, needle: NeedleId) -> usize {
+        let NeedleId { volume, key, cookie } = needle;
+        let mut copies = 0;
+        for store in &self.stores {
+            let store = store.internal.as_deref().unwrap();
+            let url = format!("{store}/{volume}/{key}/{cookie}");
+            copies += usize::from(self.http.head(url).send().await.is_ok());
+        }
+        copies
     }
 
     async fn count_names(&self) -> Result<u64, String> {
@@ -81,4 +125,10 @@ impl Fleet {
             }
         }
     }
+}
+
+/// Some that are spread evenly over all.
+fn sample(needles: Vec<NeedleId>) -> impl Iterator<Item = NeedleId> {
+    let step = needles.len().div_ceil(SAMPLE).max(1);
+    needles.into_iter().step_by(step)
 }
