@@ -130,12 +130,23 @@ impl DirectoryClient {
         condition: Condition,
     ) -> Result<Committed, DirectoryError> {
         let body = Commit { object: object(bucket, name), row, condition };
-        let answer: Result<CommitAnswer, _> = self.ask("commit", FOR_A_CHANGE, &body).await;
-        let committed = answer.map_err(|error| error.about(bucket, 0))?.into_result();
-        if let Err(DirectoryError::StaleVersion { current }) = committed {
-            self.shared.clock.observe(current);
+        let answer = self.send("commit", FOR_A_CHANGE, &body).await.and_then(|answer| {
+            let committed: CommitAnswer = answer.decode()?;
+            Ok((committed.into_result(), answer.in_doubt))
+        });
+        match answer.map_err(|error| error.about(bucket, 0))? {
+            // One directory may have made the commit, and another change came before the next was
+            // asked. Its needles may be queued for deletion: no other commit may have them.
+            (Err(DirectoryError::StaleVersion { current }), in_doubt) => {
+                self.shared.clock.observe(current);
+                if in_doubt {
+                    Ok(Committed::Superseded)
+                } else {
+                    Err(DirectoryError::StaleVersion { current })
+                }
+            }
+            (committed, _) => committed,
         }
-        committed
     }
 
     pub(crate) async fn lookup(
@@ -208,19 +219,18 @@ impl DirectoryClient {
         patience: Patience,
         body: &(impl Serialize + Sync),
     ) -> Result<T, AskError> {
-        let (url, answer) = self.send(what, patience, body).await?;
-        Ok(serde_json::from_slice(&answer).map_err(|source| ClientError::Decode { url, source })?)
+        self.send(what, patience, body).await?.decode()
     }
 
     /// Asks one server after another, and the next beside one that is slow, until one can
-    /// answer; answers who did, and what. Every request may be made twice: a commit carries its
+    /// answer. Every request may be made twice: a commit carries its
     /// version, and a needle is only discarded if no name holds it.
     async fn send(
         &self,
         what: &str,
         patience: Patience,
         body: &(impl Serialize + Sync),
-    ) -> Result<(String, Bytes), AskError> {
+    ) -> Result<Answer, AskError> {
         let body = Bytes::from(serde_json::to_vec(body).map_err(ClientError::Encode)?);
         let Line { servers: mut line, to_probe } = self.shared.servers.line_up(&self.map());
         for server in to_probe {
@@ -240,7 +250,10 @@ impl DirectoryClient {
                     }
                     // Another may carry out yet what this one refuses.
                     Err(_) if in_doubt => return Err(failed),
-                    answer => return Ok(answer?),
+                    answer => {
+                        let (url, body) = answer?;
+                        return Ok(Answer { url, body, in_doubt });
+                    }
                 },
                 () = tokio::time::sleep(HEDGE), if !patience.changes && !line.is_empty() => {
                     metrics::counter!("hayrick_directory_hedged_requests_total").increment(1);
@@ -284,6 +297,22 @@ impl DirectoryClient {
             _ => server.answered(),
         }
         Ok((url, answer?))
+    }
+}
+
+/// What a directory answered.
+struct Answer {
+    /// What was asked of it.
+    url: String,
+    body: Bytes,
+    /// Another one was asked for the same change before, and may have made it.
+    in_doubt: bool,
+}
+
+impl Answer {
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, AskError> {
+        let decoded = serde_json::from_slice(&self.body);
+        Ok(decoded.map_err(|source| ClientError::Decode { url: self.url.clone(), source })?)
     }
 }
 

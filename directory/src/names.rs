@@ -93,8 +93,9 @@ pub enum Committed {
     Unchanged,
     /// The name had this row, whose needles are now queued for deletion.
     Replaced(Row),
-    /// The name has a row of a higher version: the put counts as made and replaced
-    /// at once. Its needles are queued for deletion.
+    /// An earlier attempt may have made the put, and the name was put or removed by a higher
+    /// version since: it is unknown whether the put was there for a moment, but it is not there
+    /// now and never will be.
     Superseded,
 }
 

@@ -248,9 +248,12 @@ impl<'a> Upload<'a> {
                 .await;
             match committed {
                 Ok(Committed::Created) => return Ok(Stored { row: Arc::new(row), created: true }),
-                // A newer upload of the same name won: this one was there for a moment.
-                Ok(Committed::Replaced(_) | Committed::Unchanged | Committed::Superseded) => {
+                Ok(Committed::Replaced(_) | Committed::Unchanged) => {
                     return Ok(Stored { row: Arc::new(row), created: false });
+                }
+                Ok(Committed::Superseded) => {
+                    let reason = "a later change of the name hides whether it was stored";
+                    return Err(DirectoryError::Unavailable(reason.to_owned()).into());
                 }
                 Err(DirectoryError::StaleVersion { .. }) => self.raise_version(&mut row).await?,
                 Err(error) => {
@@ -289,7 +292,10 @@ impl<'a> Upload<'a> {
         if committed || self.in_doubt {
             self.needles.clear();
         }
-        let stored = self.needles.iter().map(|needle| needle.id).collect();
+        let stored: Vec<_> = self.needles.iter().map(|needle| needle.id).collect();
+        if stored.is_empty() && self.abandoned.is_empty() {
+            return;
+        }
         let NewObject { bucket, name, .. } = self.object;
         let discarded =
             self.proxy.directory.discard(&bucket.name, name, stored, self.abandoned).await;

@@ -41,12 +41,16 @@ async fn directory(pause: Duration) -> (String, Arc<AtomicUsize>) {
 }
 
 async fn answering(status: StatusCode, pause: Duration) -> (String, Arc<AtomicUsize>) {
+    saying(status, "null".to_owned(), pause).await
+}
+
+async fn saying(status: StatusCode, body: String, pause: Duration) -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let router = Router::new().fallback(async move || {
         count.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(pause).await;
-        (status, "null")
+        (status, body)
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -130,4 +134,23 @@ async fn what_one_may_have_done_is_not_refused_by_the_word_of_another() {
     assert!(matches!(error, DirectoryError::ConditionFailed { .. }), "{error}");
     let error = commit(&[&unsure, &refusing]).await;
     assert!(matches!(error, DirectoryError::Unavailable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn what_one_may_have_committed_is_not_committed_again_with_a_higher_version() {
+    let (unsure, _) = answering(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO).await;
+    let stale = serde_json::to_string(&CommitAnswer::Stale { current: 7 << 40 }).unwrap();
+    let (stale, _) = saying(StatusCode::OK, stale, Duration::ZERO).await;
+    let (bucket, name) = ("photos".parse().unwrap(), "x".parse().unwrap());
+    for (servers, doubted) in [(vec![&*stale], false), (vec![&*unsure, &*stale], true)] {
+        let client = bench(&servers).client;
+        let committed = client.commit(&bucket, &name, Row::default(), Condition::None).await;
+        match committed {
+            Err(DirectoryError::StaleVersion { current }) => {
+                assert!(!doubted && current == 7 << 40)
+            }
+            committed => assert!(doubted && committed.unwrap() == Committed::Superseded),
+        }
+        assert!(client.next_version() > 7 << 40);
+    }
 }

@@ -127,7 +127,7 @@ impl<'a, B: Base> Group<'a, B> {
         }
         let key = keys::row(&put.bucket, &put.name);
         let current = self.row(&key)?;
-        let effect = rules::put(&put, current, self.removals.floor(&key))?;
+        let effect = rules::put(&put, current, self.removals.floor(&key), false)?;
         let leaving = self.unqueued(effect.leaving, put.due_ms, None)?;
         self.queue(&leaving);
         if effect.writes_row {

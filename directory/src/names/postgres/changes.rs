@@ -61,18 +61,17 @@ impl Change for PutRow {
         if before.is_closed {
             return Err(NamesError::BucketClosed.into());
         }
-        let effect = rules::put(&self.put, before.row, before.removed_version)?;
+        let in_doubt = doubted.is_some();
+        let effect = rules::put(&self.put, before.row, before.removed_version, in_doubt)?;
         if let (Committed::Unchanged, Some(doubted)) = (&effect.answer, doubted) {
             return Ok(Outcome::Nothing(doubted.clone()));
         }
-        if effect.answer == Committed::Unchanged {
+        if !effect.writes_row {
             return Ok(Outcome::Nothing(effect.answer));
         }
-        if effect.writes_row {
-            let write = transaction.prepare_cached(WRITE_ROW).await?;
-            let (bucket, name) = key(bucket, name);
-            transaction.execute(&write, &[&bucket, &name, &self.value]).await?;
-        }
+        let write = transaction.prepare_cached(WRITE_ROW).await?;
+        let (bucket, name) = key(bucket, name);
+        transaction.execute(&write, &[&bucket, &name, &self.value]).await?;
         queue(transaction, effect.leaving, *due_ms, None).await?;
         Ok(Outcome::Commit(effect.answer))
     }

@@ -88,9 +88,10 @@ async fn no_needle_is_lost_or_still_in_use_when_all_change_the_same_names() {
                         committed.insert(version);
                         match outcome {
                             Committed::Replaced(row) => ended.push(row.version),
-                            Committed::Superseded => ended.push(version),
                             Committed::Created => {}
-                            Committed::Unchanged => panic!("no put is repeated"),
+                            Committed::Unchanged | Committed::Superseded => {
+                                panic!("no put is repeated")
+                            }
                         }
                     }
                     Err(NamesError::ConditionFailed { .. } | NamesError::StaleVersion { .. }) => {}
