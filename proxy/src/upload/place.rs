@@ -1,5 +1,6 @@
 //! One needle on all replicas of some volume.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use futures::future::try_join_all;
 use hayrick_directory::{Assignment, DirectoryError, NeedleRef, StoreId, StorePool};
 use hayrick_store::{Epoch, Meta, NeedleId, NewNeedle, StoreError, VolumeId};
 use metrics::counter;
+use tokio::time::timeout;
 
 use super::{Upload, UploadError};
 
@@ -16,6 +18,10 @@ const MAX_PLACES: usize = 3;
 /// made volumes elsewhere. Shorter than other uploads wait for the memory that this one holds.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What takes longer is told to the directory before it has ended: a store that hangs is waited
+/// for, but not by uploads that come later.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How long an upload waits for the cluster map to show what a store knows already.
 const MAP_PATIENCE: Duration = Duration::from_secs(1);
@@ -48,7 +54,15 @@ impl Upload<'_> {
         let place = self.proxy.directory.assign(&self.object.bucket, size_bytes.into()).await?;
         let NeedleId { volume, key, cookie } = place.id;
         let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
-        let stored = put_everywhere(&self.proxy.stores, &place, &needle).await;
+        let mut putting = pin!(put_everywhere(&self.proxy.stores, &place, &needle));
+        let stored = match timeout(SLOW, &mut putting).await {
+            Ok(stored) => stored,
+            Err(_) => {
+                tracing::warn!(%volume, "needle still not stored after {SLOW:?}");
+                self.proxy.directory.report_failed_write(volume);
+                putting.await
+            }
+        };
         if let Err(error) = &stored {
             tracing::warn!(%volume, %error, "needle not stored");
             self.abandoned.push(place.id);

@@ -14,8 +14,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use hayrick_directory::{
     Access, Bucket, Condition, Coordinator as _, Directory, DirectoryClient, DirectoryConfig,
-    DirectoryHandle, EmbeddedCoordinator, FjallNames, HybridClock, Parts, Row, StoreId, StorePool,
-    SystemClock, Volume,
+    DirectoryHandle, EmbeddedCoordinator, FjallNames, HybridClock, NeedleRef, Parts, Row, StoreId,
+    StorePool, SystemClock, Volume,
 };
 use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig};
@@ -41,6 +41,8 @@ pub struct Cluster {
     removals: Arc<Removals>,
     /// How often the directory was asked for a place.
     asked_for_places: Arc<AtomicUsize>,
+    /// How often it was told that a write failed.
+    told_of_failures: Arc<AtomicUsize>,
     /// Whether the directory answers all with 503.
     pub away: Arc<AtomicBool>,
     pub url: String,
@@ -97,8 +99,11 @@ impl Cluster {
         let routes = routes.layer(from_fn_with_state(late.clone(), commit_late));
         let removals = Arc::<Removals>::default();
         let routes = routes.layer(from_fn_with_state(removals.clone(), remove_late));
-        let asked_for_places = Arc::<AtomicUsize>::default();
-        let routes = routes.layer(from_fn_with_state(asked_for_places.clone(), count_places));
+        let [asked_for_places, told_of_failures] = [(); 2].map(|()| Arc::<AtomicUsize>::default());
+        let count = Count { path: "/directory/assign", calls: asked_for_places.clone() };
+        let routes = routes.layer(from_fn_with_state(count, count_calls));
+        let count = Count { path: "/directory/failed-write", calls: told_of_failures.clone() };
+        let routes = routes.layer(from_fn_with_state(count, count_calls));
         let away = Arc::<AtomicBool>::default();
         let routes = routes.layer(from_fn_with_state(away.clone(), or_away));
         // The first of two directories does not answer.
@@ -118,6 +123,7 @@ impl Cluster {
             late,
             removals,
             asked_for_places,
+            told_of_failures,
             away,
             url,
             http,
@@ -137,6 +143,24 @@ impl Cluster {
         let answer = call.send().await.map_err(|error| error.to_string())?;
         let body = answer.into_body().collect().await.map_err(|error| error.to_string())?;
         Ok(body.to_bytes().to_vec())
+    }
+
+    /// Lets a store take connections and say nothing, as long as what this returns is there.
+    async fn hang(&self, store: &str) -> TcpListener {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let hung: StoreId = store.parse().unwrap();
+        let http = Client::new(ClientOptions { timeout: None, ..ClientOptions::default() });
+        let client = StoreClient::new(store, url, self.stores[&hung].cluster(), http);
+        let handle = |id: &StoreId| {
+            if *id == hung {
+                StoreHandle::Remote(client.clone())
+            } else {
+                self.pool.get(id).unwrap()
+            }
+        };
+        self.pool.replace(self.stores.keys().map(|id| (id.clone(), handle(id))));
+        silent
     }
 
     /// Overwrites bytes in the volume file of one replica.
@@ -188,13 +212,15 @@ async fn remove_late(
     StatusCode::GATEWAY_TIMEOUT.into_response()
 }
 
-async fn count_places(
-    State(asked): State<Arc<AtomicUsize>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if request.uri().path() == "/directory/assign" {
-        asked.fetch_add(1, Ordering::Relaxed);
+#[derive(Clone)]
+struct Count {
+    path: &'static str,
+    calls: Arc<AtomicUsize>,
+}
+
+async fn count_calls(State(count): State<Count>, request: Request, next: Next) -> Response {
+    if request.uri().path() == count.path {
+        count.calls.fetch_add(1, Ordering::Relaxed);
     }
     next.run(request).await
 }
@@ -271,15 +297,7 @@ async fn an_answer_that_breaks_off_goes_on_from_another_replica() {
 async fn a_store_that_hangs_holds_up_no_read() {
     let cluster = Cluster::new(2, 2).await;
     cluster.put("a", bytes(5_000)).await.unwrap();
-    // Takes connections and says nothing.
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
-    let (hung, well): (StoreId, StoreId) = ("s0".parse().unwrap(), "s1".parse().unwrap());
-    let http = Client::new(ClientOptions { timeout: None, ..ClientOptions::default() });
-    let client = StoreClient::new("s0", url, cluster.stores[&well].cluster(), http);
-    let handles =
-        [(well.clone(), cluster.pool.get(&well).unwrap()), (hung, StoreHandle::Remote(client))];
-    cluster.pool.replace(handles);
+    let _silent = cluster.hang("s0").await;
     // Without a second replica asked, half of these would never end.
     for _ in 0..20 {
         assert_eq!(cluster.get("a").await.unwrap(), bytes(5_000));
@@ -359,6 +377,23 @@ async fn an_upload_is_refused_at_once_where_there_never_was_a_volume() {
     let Err(ClientError::Status(answer)) = refused else { panic!("{refused:?}") };
     assert!(answer.status == 503 && answer.retry_after.is_some(), "{answer}");
     assert_eq!(cluster.asked_for_places.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_hangs_is_told_of_before_an_upload_gives_it_up() {
+    let cluster = Cluster::new(2, 2).await;
+    cluster.put("a", bytes(100)).await.unwrap();
+    let _silent = cluster.hang("s0").await;
+    let told = async {
+        while cluster.told_of_failures.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // This client is never told that the store does not answer, so the upload does not end.
+    tokio::select! {
+        stored = cluster.put("b", bytes(100)) => panic!("{stored:?}"),
+        () = told => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -457,4 +492,20 @@ async fn a_removal_that_is_made_late_spares_what_was_put_since() {
     let url = format!("{}/photos/b", cluster.url);
     assert_eq!(cluster.http.delete(&url).send().await.unwrap().status(), 204);
     assert_eq!(cluster.http.delete(&url).send().await.unwrap_err().status().unwrap(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_replaces_what_was_put_by_a_clock_that_is_ahead() {
+    let cluster = Cluster::new(1, 1).await;
+    let needle = cluster.put("a", bytes(100)).await.unwrap();
+    // Another proxy, an hour ahead, puts the same.
+    let version = cluster.directory.next_version() + (3_600_000 << 16);
+    let needles = vec![NeedleRef { id: needle, size_bytes: 100 }];
+    let row = Row { version, size_bytes: 100, needles, ..Row::default() };
+    let (bucket, name) = ("photos".parse().unwrap(), "a".parse().unwrap());
+    cluster.directory.commit(&bucket, &name, row, Condition::None).await.unwrap();
+    cluster.put("a", bytes(200)).await.unwrap();
+    assert_eq!(cluster.get("a").await.unwrap(), bytes(200));
+    let row = cluster.directory.lookup(&bucket, &name).await.unwrap().unwrap();
+    assert!(row.version > version);
 }
