@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
+use hayrick_directory::fsck::{FsckFinding, FsckRequest, FsckStatus};
 use hayrick_directory::http::admin::DirectoryStatus;
 use hayrick_proxy::http::Listing;
 use hayrick_store::{NeedleId, VolumeId};
@@ -15,6 +16,18 @@ const SAMPLE: usize = 1_000;
 /// At one time.
 const ASKED_AT_ONCE: usize = 16;
 
+/// Older needles are of no upload that is under way.
+const NO_UPLOAD_MS: u64 = 1_000;
+
+/// How a cluster became well.
+#[derive(Debug)]
+pub struct Settled {
+    pub after: Duration,
+    /// Needles that no name held: of uploads whose proxy died, or whose outcome nobody knew. They
+    /// were deleted as an operator deletes them.
+    pub orphans: u64,
+}
+
 /// One replica, as its store reports it.
 struct Replica {
     store: usize,
@@ -24,12 +37,16 @@ struct Replica {
 
 impl Fleet {
     /// Waits until every object has all its copies, the copies are the same, nothing waits to be
-    /// deleted, and nothing else is stored. Answers how long that took, or what is still amiss.
-    pub async fn settle(&self, patience: Duration) -> Result<Duration, String> {
-        let began = Instant::now();
+    /// deleted, and nothing else is stored. Answers how that went, or what is still amiss.
+    pub async fn settle(&self, patience: Duration) -> Result<Settled, String> {
+        let (began, mut orphans) = (Instant::now(), 0);
         loop {
-            match self.trouble().await {
-                None => return Ok(began.elapsed()),
+            let trouble = match self.trouble().await {
+                None => self.compare(&mut orphans).await,
+                trouble => trouble,
+            };
+            match trouble {
+                None => return Ok(Settled { after: began.elapsed(), orphans }),
                 Some(trouble) if began.elapsed() > patience => {
                     return Err(format!("not settled: {trouble}"));
                 }
@@ -38,7 +55,35 @@ impl Fleet {
         }
     }
 
-    /// What is not as it must be.
+    /// Compares all needles with all names, and has those deleted that no name holds. What is not
+    /// as it must be.
+    async fn compare(&self, orphans: &mut u64) -> Option<String> {
+        let url = format!("{}/directory/fsck", self.directories[0].admin);
+        let request =
+            FsckRequest { volumes: Vec::new(), grace_ms: NO_UPLOAD_MS, delete_orphans: true };
+        let mut answer: Result<FsckStatus, _> =
+            self.http.post(&url).json(&request).send_json().await;
+        while answer.as_ref().is_ok_and(|status| status.running) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            answer = self.http.get(&url).send_json().await;
+        }
+        let status = match answer {
+            Ok(status) => status,
+            Err(error) => return Some(error.to_string()),
+        };
+        *orphans += status.findings.iter().map(|finding| finding.orphans).sum::<u64>();
+        let is_amiss = |finding: &FsckFinding| {
+            let FsckFinding { orphans, young, unnamed, unreadable, missing_needles, .. } = finding;
+            !finding.silent.is_empty()
+                || [orphans, young, unnamed, unreadable, missing_needles].iter().any(|n| **n > 0)
+        };
+        let failed = status.failed.clone();
+        failed.or_else(|| {
+            status.findings.iter().find(|finding| is_amiss(finding)).map(|f| format!("{f:?}"))
+        })
+    }
+
+    /// What is not as it must be, as far as stores and directories say it of themselves.
     async fn trouble(&self) -> Option<String> {
         let mut volumes: BTreeMap<VolumeId, Vec<Replica>> = BTreeMap::new();
         for (store, process) in (1..).zip(&self.stores) {
@@ -79,12 +124,12 @@ impl Fleet {
             }
         }
         let needles: u64 = volumes.values().flatten().map(|replica| replica.live_needles).sum();
-        let names = match self.count_names().await {
-            Ok(names) => names,
-            Err(error) => return Some(error),
-        };
-        (needles != names * COPIES as u64)
-            .then(|| format!("{needles} needles for {names} names in {COPIES} copies"))
+        // At least one for each.
+        match self.count_names().await {
+            Ok(names) => (needles < names * COPIES as u64)
+                .then(|| format!("{needles} needles for {names} names in {COPIES} copies")),
+            Err(error) => Some(error),
+        }
     }
 
     /// Asks the stores for needles themselves: those that names hold are on as many stores as
