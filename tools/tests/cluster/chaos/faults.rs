@@ -120,6 +120,19 @@ impl Fault {
         )
     }
 
+    /// Whether no write may fail because of it either: none of what an upload needs is touched.
+    pub fn costs_no_write(self) -> bool {
+        matches!(
+            self,
+            Self::Kill(Role::Keeper, _)
+                | Self::FreezeLeadingKeeper
+                | Self::ProxyWithoutZooKeeper
+                | Self::KillZooKeeperLeader
+                | Self::IsolateZooKeeperLeader
+                | Self::NoZooKeeper
+        )
+    }
+
     /// How long it lasts.
     pub fn hold(self) -> Duration {
         match self {
