@@ -10,7 +10,10 @@
 //!   what is in use is never deleted. The grace must be longer than any upload takes.
 //! - A needle is **missing** on a replica if a name's row holds it before and after, and the
 //!   replica still does not have it. Fetching it from the others is the keeper's work.
+//! - Replicas may fit the names and still not be alike: one has an orphan that others have not, or
+//!   has missed a delete. Their digests tell: see `agreement`.
 
+mod agreement;
 mod holdings;
 mod job;
 
@@ -22,6 +25,8 @@ use hayrick_store::volume::Held;
 use hayrick_store::{Key, Meta, NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
 
+use self::agreement::Compared;
+pub use self::agreement::{Agreement, ReplicaNeedles};
 use self::holdings::Holdings;
 pub(crate) use self::job::FsckJob;
 use crate::rebuild::name_of;
@@ -61,6 +66,9 @@ pub struct FsckStatus {
     pub running: bool,
     /// Volumes to be compared.
     pub volumes: usize,
+    /// Volumes whose replicas have told their keys so far.
+    #[serde(default)]
+    pub listed: usize,
     /// Names read so far; they are read once for some millions of needles.
     pub names: u64,
     /// What was found, volume by volume.
@@ -77,6 +85,12 @@ pub struct FsckFinding {
     pub volume: VolumeId,
     /// Its stores that did not list what they have. Nothing is known of their replicas.
     pub silent: Vec<StoreId>,
+    /// Whether its replicas hold the same.
+    #[serde(default)]
+    pub agreement: Agreement,
+    /// What each of them holds, if they are unlike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaNeedles>,
     /// Needles that are alive on some replica.
     pub needles: u64,
     /// Needles that no name holds.
@@ -141,10 +155,14 @@ impl Fsck {
                 let holdings = Holdings::list(&*self.stores, id, &volume.value).await;
                 keys += holdings.len();
                 group.insert(id, holdings);
+                tell(Step::Listed);
             }
             self.read_names(&mut group, tell).await?;
+            let replicas = group.iter().map(|(&id, holdings)| (id, holdings.stores())).collect();
+            let mut compared = agreement::compare(&*self.stores, &replicas).await;
             for (id, holdings) in group {
-                tell(Step::Found(self.judge(id, holdings).await?));
+                let compared = compared.remove(&id).unwrap_or_default();
+                tell(Step::Found(self.judge(id, holdings, compared).await?));
             }
         }
         Ok(())
@@ -188,10 +206,13 @@ impl Fsck {
         &self,
         volume: VolumeId,
         holdings: Holdings,
+        compared: Compared,
     ) -> Result<FsckFinding, DirectoryError> {
         let mut finding = FsckFinding {
             volume,
             silent: holdings.silent(),
+            agreement: compared.agreement,
+            replicas: compared.replicas,
             needles: holdings.needles(),
             orphans: 0,
             orphan_bytes: 0,
@@ -309,6 +330,8 @@ impl Fsck {
 
 /// How far a comparison has come.
 pub(crate) enum Step {
+    /// The replicas of one more volume have told their keys.
+    Listed,
     /// So many more names are read.
     Names(usize),
     /// A volume is done.

@@ -73,5 +73,6 @@ pub use names::{
 pub use pool::StorePool;
 pub use reports::LastReport;
 pub use stores::{
-    DiskReport, Host, Rack, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
+    DiskReport, Host, Rack, ReplicaContent, StoreAnswer, StoreFault, StoreId, StoreReport, Stores,
+    VolumeReport,
 };

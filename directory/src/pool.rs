@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 
 use crate::names::Removal;
 use crate::stores::{
-    DiskReport, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
+    DiskReport, ReplicaContent, StoreAnswer, StoreFault, StoreId, StoreReport, Stores, VolumeReport,
 };
 
 /// The longest that the directory waits for a store.
@@ -94,6 +94,15 @@ impl Stores for StorePool {
         in_time(async move { Ok(report(&store?.status().await.map_err(fault)?)) }).boxed()
     }
 
+    fn contents(&self, store: &StoreId) -> StoreAnswer<'_, BTreeMap<VolumeId, ReplicaContent>> {
+        let store = self.find(store);
+        in_time(async move {
+            let status = store?.status().await.map_err(fault)?;
+            Ok(status.volumes.iter().map(|volume| (volume.volume, content(volume))).collect())
+        })
+        .boxed()
+    }
+
     fn delete(
         &self,
         store: &StoreId,
@@ -147,6 +156,14 @@ fn fault(error: StoreError) -> StoreFault {
         | StoreError::Corrupt { .. }
         | StoreError::Failed { .. }
         | StoreError::Io { .. }) => StoreFault::Failed(error.to_string()),
+    }
+}
+
+fn content(status: &VolumeStatus) -> ReplicaContent {
+    ReplicaContent {
+        digest: status.digest.clone(),
+        live_needles: status.live_needles,
+        last_append_ns: status.last_append_ns,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the directory asks of stores, so that it needs no store to be tested.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -63,6 +64,9 @@ pub trait Stores: Send + Sync + 'static {
     /// Asks a store how it is.
     fn status(&self, store: &StoreId) -> StoreAnswer<'_, StoreReport>;
 
+    /// What each of a store's replicas holds, in short.
+    fn contents(&self, store: &StoreId) -> StoreAnswer<'_, BTreeMap<VolumeId, ReplicaContent>>;
+
     /// Deletes a needle, durably, and keeps with that which name was removed, if one was.
     /// Deleting one that is gone is a success.
     fn delete(
@@ -121,6 +125,17 @@ pub struct VolumeReport {
     pub file_bytes: u64,
     /// The size at which the file takes no more appends.
     pub limit_bytes: u64,
+}
+
+/// What a replica holds, in short. Of two that hold the same, digest and needles are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaContent {
+    /// Of its live needles, whatever their order; `None` while that is not known exactly.
+    pub digest: Option<String>,
+    /// How many they are.
+    pub live_needles: u64,
+    /// When it was appended to last, by its own clock.
+    pub last_append_ns: u64,
 }
 
 /// How one disk of a store is.

@@ -10,8 +10,8 @@ use hayrick_store::{Epoch, Key, NeedleId, VolumeId};
 use parking_lot::Mutex;
 
 use crate::{
-    Bucket, Coordinator, DiskReport, Removal, StoreAnswer, StoreFault, StoreId, StoreReport,
-    Stores, Volume, VolumeReport,
+    Bucket, Coordinator, DiskReport, Removal, ReplicaContent, StoreAnswer, StoreFault, StoreId,
+    StoreReport, Stores, Volume, VolumeReport,
 };
 
 /// Stores that do what tests tell them to.
@@ -32,6 +32,8 @@ pub(crate) struct FakeStore {
     pub(crate) keeps: Option<u64>,
     pub(crate) free_bytes: u64,
     pub(crate) volumes: BTreeMap<VolumeId, VolumeReport>,
+    /// What it says that its replicas hold.
+    pub(crate) contents: BTreeMap<VolumeId, ReplicaContent>,
     pub(crate) epochs: BTreeMap<VolumeId, Epoch>,
     pub(crate) deleted: BTreeSet<String>,
     /// What the tombstones say of removed names.
@@ -53,6 +55,7 @@ impl FakeStores {
             keeps: None,
             free_bytes: 100 << 30,
             volumes: BTreeMap::new(),
+            contents: BTreeMap::new(),
             epochs: BTreeMap::new(),
             deleted: BTreeSet::new(),
             removals: Vec::new(),
@@ -135,6 +138,10 @@ impl Stores for FakeStores {
             let disks = vec![DiskReport { writable: true, free_bytes, total_bytes }];
             Ok(StoreReport { volumes: store.volumes.values().copied().collect(), disks })
         })
+    }
+
+    fn contents(&self, id: &StoreId) -> StoreAnswer<'_, BTreeMap<VolumeId, ReplicaContent>> {
+        self.ask(id, |store| Ok(store.contents.clone()))
     }
 
     fn delete(

@@ -1,11 +1,11 @@
 //! Names and volumes compared, on real stores.
-#![expect(clippy::unwrap_used, reason = "all of this file is a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "all of this file is a test")]
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayrick_directory::fsck::{FsckFinding, FsckRequest};
+use hayrick_directory::fsck::{Agreement, FsckFinding, FsckRequest};
 use hayrick_directory::{
     Access, Bucket, Condition, Coordinator as _, Directory, DirectoryConfig, HybridClock,
     NeedleRef, Parts, Row, StoreId, StorePool, SystemClock, open_files, version_ms,
@@ -108,6 +108,9 @@ impl Cluster {
             sum.missing_needles += other.missing_needles;
             sum.missing.extend(other.missing);
             sum.silent.extend(other.silent);
+            sum.replicas.extend(other.replicas);
+            sum.agreement =
+                if sum.agreement == Agreement::Alike { other.agreement } else { sum.agreement };
             sum
         });
         sum.unwrap()
@@ -142,6 +145,7 @@ async fn orphans_are_found_and_deleted_and_nothing_else_is() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     let looked = cluster.fsck(0, false).await;
     assert_eq!((looked.needles, looked.orphans, looked.queued), (6, 2, 0));
+    assert_eq!(looked.agreement, Agreement::Alike);
     assert_eq!((looked.unnamed, looked.missing_needles, looked.unreadable), (1, 0, 0));
 
     assert_eq!(cluster.fsck(0, true).await.queued, 2);
@@ -172,4 +176,21 @@ async fn a_needle_that_one_replica_lacks_is_named_with_its_object() {
     assert_eq!((missing.needle, missing.name.as_str()), (lost, "lost"));
     assert_eq!(missing.stores, std::slice::from_ref(b));
     assert_ne!(lost, whole);
+}
+
+/// Of a write that one store took and the other did not, and that nobody has taken back yet.
+#[tokio::test]
+async fn replicas_that_are_unlike_are_named_though_all_names_fit() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::open(folder.path()).await;
+    cluster.upload("whole").await;
+    let place = cluster.directory.assign(&cluster.bucket, 5).await.unwrap();
+    let NeedleId { volume, key, cookie } = place.id;
+    let needle = NewNeedle { key, cookie, meta: Meta::default(), data: b"hello".to_vec().into() };
+    let (_, first) = cluster.stores.first().unwrap();
+    first.put(volume, Epoch::new(place.epoch), vec![needle]).await.unwrap();
+    let found = cluster.fsck(0, false).await;
+    assert_eq!((found.agreement, found.missing_needles), (Agreement::Unlike, 0));
+    let [more, less] = &found.replicas[..] else { panic!("{:?}", found.replicas) };
+    assert_eq!(more.live_needles, less.live_needles + 1);
 }

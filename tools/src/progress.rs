@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::units::{percent, rate, size, span};
+use crate::units::{count, percent, rate, size, span};
 
 /// How often a plain line is written.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -24,22 +24,56 @@ enum Form {
 
 struct Lines {
     label: String,
+    measure: Measure,
     started: Instant,
     last: Instant,
 }
 
+/// What is counted.
+#[derive(Clone, Copy)]
+enum Measure {
+    Bytes,
+    Steps,
+}
+
+impl Measure {
+    const fn template(self) -> &'static str {
+        match self {
+            Self::Bytes => {
+                "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left"
+            }
+            Self::Steps => "{msg} [{bar:30}] {pos}/{len}, {eta} left",
+        }
+    }
+
+    fn show(self, number: u64) -> String {
+        match self {
+            Self::Bytes => size(number),
+            Self::Steps => count(number),
+        }
+    }
+}
+
 impl Progress {
-    /// Progress of the named task, from now on.
+    /// Progress of the named task, from now on, in bytes.
     pub fn new(label: String) -> Self {
+        Self::measured(label, Measure::Bytes)
+    }
+
+    /// Progress of the named task, from now on, in steps.
+    pub fn in_steps(label: String) -> Self {
+        Self::measured(label, Measure::Steps)
+    }
+
+    fn measured(label: String, measure: Measure) -> Self {
         let started = Instant::now();
         if !io::stderr().is_terminal() {
-            return Self(Form::Lines(Mutex::new(Lines { label, started, last: started })));
+            let lines = Lines { label, measure, started, last: started };
+            return Self(Form::Lines(Mutex::new(lines)));
         }
         let bar = ProgressBar::hidden();
         // The template is ours and good.
-        if let Ok(style) = ProgressStyle::with_template(
-            "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left",
-        ) {
+        if let Ok(style) = ProgressStyle::with_template(measure.template()) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(label);
@@ -51,7 +85,7 @@ impl Progress {
         Self(Form::Hidden)
     }
 
-    /// So many bytes are done, of so many as far as is known.
+    /// So much is done, of so much as far as is known.
     pub fn set(&self, done: u64, total: u64) {
         match &self.0 {
             Form::Hidden => {}
@@ -65,6 +99,19 @@ impl Progress {
             Form::Lines(lines) => {
                 if let Ok(mut lines) = lines.lock() {
                     lines.set(done, total);
+                }
+            }
+        }
+    }
+
+    /// Names the task anew: what it is at now.
+    pub fn rename(&self, label: String) {
+        match &self.0 {
+            Form::Hidden => {}
+            Form::Bar { bar, .. } => bar.set_message(label),
+            Form::Lines(lines) => {
+                if let Ok(mut lines) = lines.lock() {
+                    lines.label = label;
                 }
             }
         }
@@ -90,21 +137,24 @@ impl Lines {
             return;
         }
         self.last = Instant::now();
-        let line = line(&self.label, done, total, self.started.elapsed());
+        let line = line(&self.label, self.measure, done, total, self.started.elapsed());
         // Nobody reads standard error; the task goes on.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }
 
-fn line(label: &str, done: u64, total: u64, took: Duration) -> String {
-    let pace = rate(done, took);
+fn line(label: &str, measure: Measure, done: u64, total: u64, took: Duration) -> String {
+    let pace = match measure {
+        Measure::Bytes => format!(", {}", rate(done, took)),
+        Measure::Steps => String::new(),
+    };
     if total == 0 {
-        return format!("{label}: {}, {pace}", size(done));
+        return format!("{label}: {}{pace}", measure.show(done));
     }
     let left = u128::from(total.saturating_sub(done)) * took.as_millis() / u128::from(done.max(1));
     let left = span(Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX)));
-    let (share, done, total) = (percent(done, total), size(done), size(total));
-    format!("{label}: {done} of {total} ({share}), {pace}, {left} left")
+    let (share, done, total) = (percent(done, total), measure.show(done), measure.show(total));
+    format!("{label}: {done} of {total} ({share}){pace}, {left} left")
 }
 
 #[cfg(test)]
@@ -115,10 +165,18 @@ mod tests {
     fn a_plain_line_tells_rate_and_time_left() {
         let took = Duration::from_secs(10);
         assert_eq!(
-            line("verify of volume 3", 1 << 30, 4 << 30, took),
+            line("verify of volume 3", Measure::Bytes, 1 << 30, 4 << 30, took),
             "verify of volume 3: 1.0 GiB of 4.0 GiB (25%), 102.4 MiB/s, 30s left"
         );
-        assert_eq!(line("put", 2048, 0, took), "put: 2.0 KiB, 204 B/s");
-        assert!(line("x", 0, u64::MAX, took).ends_with("left"));
+        assert_eq!(line("put", Measure::Bytes, 2048, 0, took), "put: 2.0 KiB, 204 B/s");
+        assert!(line("x", Measure::Bytes, 0, u64::MAX, took).ends_with("left"));
+    }
+
+    #[test]
+    fn steps_are_counted() {
+        let took = Duration::from_secs(10);
+        let told = line("fsck", Measure::Steps, 500, 2_000, took);
+        assert_eq!(told, "fsck: 500 of 2,000 (25%), 30s left");
+        assert_eq!(line("fsck", Measure::Steps, 5, 0, took), "fsck: 5");
     }
 }

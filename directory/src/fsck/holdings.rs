@@ -93,6 +93,11 @@ impl Holdings {
         u64::try_from(alive).unwrap_or(u64::MAX)
     }
 
+    /// Where its replicas are.
+    pub(super) fn stores(&self) -> Vec<StoreId> {
+        self.replicas.iter().map(|replica| replica.store.clone()).collect()
+    }
+
     /// The stores that did not tell all of their keys.
     pub(super) fn silent(&self) -> Vec<StoreId> {
         let silent = self.replicas.iter().filter(|replica| !replica.listed);

@@ -77,6 +77,7 @@ impl Drop for FsckJob {
 impl FsckStatus {
     fn advance(&mut self, step: Step) {
         match step {
+            Step::Listed => self.listed += 1,
             Step::Names(names) => self.names += u64::try_from(names).unwrap_or(u64::MAX),
             Step::Found(finding) => self.findings.push(finding),
         }
