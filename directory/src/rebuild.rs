@@ -11,6 +11,10 @@
 //!    take the old one's place, by rename; the old one is kept under another name. A crash at
 //!    any time leaves the old database, or none, which a start refuses; then rebuild again.
 //!
+//! In a cluster of many processes the map is not lost with the names, and is not touched. The
+//! volumes of all stores are read on one machine; [`copy`](crate::copy) then moves the names to
+//! where the directories look for them.
+//!
 //! What the needles do not tell: an upload that was stored and that nobody was told of counts
 //! as made. Access rules and keys of buckets are in the cluster map alone.
 
@@ -37,8 +41,8 @@ use crate::directory::{CLUSTER_MAP, NAMES, sync_folder};
 use crate::names::fjall::Builder;
 use crate::names::{Garbage, NamesError, NeedleRef, Removal};
 use crate::{
-    BucketName, CoordinatorError, DirectoryConfig, EmbeddedCoordinator, ObjectName, StoreId,
-    SystemClock, WallClock as _,
+    BucketName, ClusterMap, CoordinatorError, DirectoryConfig, EmbeddedCoordinator, ObjectName,
+    StoreId, SystemClock, WallClock as _,
 };
 
 /// Where everything is until it is finished, in the directory's folder.
@@ -49,6 +53,8 @@ pub struct Rebuild {
     folder: PathBuf,
     /// Whether the folder was made for this.
     made_folder: bool,
+    /// The map of a cluster of many processes; else it is a file in the folder.
+    shared_map: Option<Arc<ClusterMap>>,
     staging: Option<Staging>,
     cluster: Option<Uuid>,
     /// The highest key seen in each volume.
@@ -104,6 +110,8 @@ pub struct Summary {
     pub last_version: u64,
     /// What the cluster map lacked.
     pub map: MapChanges,
+    /// Buckets that hold names and are not on the map of a cluster of many processes.
+    pub unknown_buckets: Vec<BucketName>,
     /// Where the old database is kept, if there was one and it was replaced.
     pub old_names: Option<PathBuf>,
 }
@@ -115,7 +123,7 @@ pub struct Plan<'a> {
     pub apply: bool,
     /// Some volumes could not be read.
     pub partial: bool,
-    /// Which store has the volumes that are not on the cluster map.
+    /// Which store has the volumes that are not on the cluster map, where that is a file.
     pub store: StoreId,
     /// The directory's settings.
     pub config: &'a DirectoryConfig,
@@ -158,10 +166,11 @@ pub enum RebuildError {
 impl Rebuild {
     /// Begins in the directory's folder `folder`. Nothing but a folder `rebuild` is made
     /// there, which is removed in the end; what an interrupted run left in it goes now.
-    /// Nobody else may use the folder meanwhile.
-    pub fn begin(folder: &Path) -> Result<Self, RebuildError> {
+    /// Nobody else may use the folder meanwhile. `shared_map` is that of a cluster of many
+    /// processes; without one, the map is the file in the folder.
+    pub fn begin(folder: &Path, shared_map: Option<Arc<ClusterMap>>) -> Result<Self, RebuildError> {
         let made_folder = !folder.is_dir();
-        let map = EmbeddedCoordinator::peek(&folder.join(CLUSTER_MAP))?;
+        let map = known_map(folder, shared_map.as_ref())?;
         let scratch = folder.join(SCRATCH);
         remove_folder(&scratch)?;
         fs::create_dir_all(&scratch).map_err(io_error("make folder", &scratch))?;
@@ -169,6 +178,7 @@ impl Rebuild {
             staging: Some(Staging::create(&scratch.join("staging"))?),
             folder: folder.to_owned(),
             made_folder,
+            shared_map,
             cluster: map.map(|map| map.cluster_id),
             highest_keys: BTreeMap::new(),
             last_version: 0,
@@ -249,10 +259,16 @@ impl Rebuild {
 
     /// Volumes that the cluster map has and no scanned file is of.
     pub fn missing_volumes(&self) -> Result<Vec<VolumeId>, RebuildError> {
-        let map = EmbeddedCoordinator::peek(&self.folder.join(CLUSTER_MAP))?;
+        let map = known_map(&self.folder, self.shared_map.as_ref())?;
         let volumes =
             map.into_iter().flat_map(|map| map.volumes.keys().copied().collect::<Vec<_>>());
         Ok(volumes.filter(|volume| !self.highest_keys.contains_key(volume)).collect())
+    }
+
+    /// Whether a volume is none of the cluster any more: its needles are not to be scanned.
+    /// Ids are used once, so it is not one that is still to come.
+    pub fn is_stray(&self, volume: VolumeId) -> bool {
+        self.shared_map.as_ref().is_some_and(|map| !map.volumes.contains_key(&volume))
     }
 
     /// Bytes that the staged names take on disk.
@@ -281,6 +297,25 @@ impl Rebuild {
         }
         let Tally { builder, buckets, mut summary, .. } = tally;
         summary.last_version = self.last_version;
+        if let Some(map) = &self.shared_map {
+            let unknown = buckets.into_iter().filter(|bucket| !map.buckets.contains_key(bucket));
+            summary.unknown_buckets = unknown.collect();
+        } else {
+            summary.map = self.amend_map(buckets, plan)?;
+        }
+        if let Some(builder) = builder {
+            builder.finish(self.last_version)?;
+            summary.old_names = self.put_in_place(&fresh)?;
+        }
+        Ok(summary)
+    }
+
+    /// Adds to the map in the folder what it lacks.
+    fn amend_map(
+        &mut self,
+        buckets: BTreeSet<BucketName>,
+        plan: &Plan<'_>,
+    ) -> Result<MapChanges, RebuildError> {
         let amendment = Amendment {
             cluster: self.cluster,
             volumes: std::mem::take(&mut self.highest_keys),
@@ -290,12 +325,7 @@ impl Rebuild {
             now_ms: SystemClock.now_ms(),
         };
         let map = self.folder.join(CLUSTER_MAP);
-        summary.map = EmbeddedCoordinator::amend(&map, &amendment, plan.apply)?;
-        if let Some(builder) = builder {
-            builder.finish(self.last_version)?;
-            summary.old_names = self.put_in_place(&fresh)?;
-        }
-        Ok(summary)
+        Ok(EmbeddedCoordinator::amend(&map, &amendment, plan.apply)?)
     }
 
     /// Gives the new database the old one's name. Between the two renames there is none, and
@@ -386,6 +416,17 @@ impl Tally {
             }
         }
         Ok(())
+    }
+}
+
+/// The cluster map, if there is one.
+fn known_map(
+    folder: &Path,
+    shared: Option<&Arc<ClusterMap>>,
+) -> Result<Option<Arc<ClusterMap>>, RebuildError> {
+    match shared {
+        Some(map) => Ok(Some(Arc::clone(map))),
+        None => Ok(EmbeddedCoordinator::peek(&folder.join(CLUSTER_MAP))?),
     }
 }
 

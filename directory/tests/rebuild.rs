@@ -220,7 +220,7 @@ fn volume_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn rebuild(folder: &Path, files: &[PathBuf], apply: bool) -> Result<Summary, RebuildError> {
-    let mut rebuild = Rebuild::begin(&folder.join("directory"))?;
+    let mut rebuild = Rebuild::begin(&folder.join("directory"), None)?;
     for file in files {
         let volume = OfflineVolume::open_path(file).unwrap();
         rebuild.scan(&volume, files.len() > 3, &Progress::default())?;

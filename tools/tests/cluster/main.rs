@@ -17,6 +17,7 @@ mod keeper;
 mod operator;
 mod process;
 mod reach;
+mod recovery;
 mod repair;
 
 use std::time::Duration;

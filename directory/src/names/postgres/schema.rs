@@ -114,7 +114,8 @@ impl Read for Open {
             // New, empty tables would answer 404 for everything that was ever stored.
             return Err(NamesError::Setup(
                 "there are no tables of Hayrick in this database though the cluster has volumes: \
-                 name the right database, or put it back from a backup"
+                 name the right database, put it back from a backup, or make the names again with \
+                 `hayrick names rebuild` and `hayrick names copy`"
                     .to_owned(),
             )
             .into());

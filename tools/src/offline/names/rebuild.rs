@@ -1,12 +1,14 @@
 //! `hayrick names rebuild`: the name database made again from the volumes alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
-use hayrick_directory::BucketName;
 use hayrick_directory::rebuild::{Plan, Rebuild, RebuildError, Summary};
+use hayrick_directory::zookeeper::ZooKeeperCoordinator;
+use hayrick_directory::{BucketName, ClusterMap, Coordinator as _};
 use hayrick_store::VolumeId;
 use hayrick_store::disk::offline::OfflineDir;
 use hayrick_store::volume::{OfflineVolume, Progress, VerifyError};
@@ -25,6 +27,13 @@ It reads all volumes and tells what the names would be; with --apply, these take
 the name database, which is kept beside them under another name. Buckets, access rules and
 keys are kept in cluster.json: where that is lost too, the buckets come back private, without
 keys. The server must be stopped.
+
+In a cluster, stop all directories and stores, name the configuration of a directory with
+--config, and every data directory of every store with --disk: reachable from this machine,
+read-only will do. Where the names belong into PostgreSQL, `hayrick names copy` moves them
+there from the data folder:
+    hayrick names rebuild --config directory.toml --data NEW --disk S1 --disk S2 ... --apply
+    hayrick names copy --from NEW --to postgres://USER@HOST/DATABASE --apply --final
 
 Exit codes: 0 all names were found; 4 something is damaged or missing, and the answer tells
 what; 1 it did not work, and nothing was changed.";
@@ -47,7 +56,13 @@ pub struct RebuildArgs {
 #[derive(Debug, Serialize)]
 struct Answer {
     applied: bool,
+    /// The data folder that has the names, where they are still to be moved to the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names_in: Option<PathBuf>,
     missing_volumes: Vec<VolumeId>,
+    /// Volumes that are not on the map of the cluster, and were not read.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    stray_volumes: BTreeSet<VolumeId>,
     unreadable: Vec<Unreadable>,
     #[serde(flatten)]
     summary: Summary,
@@ -64,30 +79,68 @@ struct Unreadable {
 pub async fn run(args: RebuildArgs, output: Output) -> Result<(), Failure> {
     let config = args.place.load()?;
     let RebuildArgs { apply, partial, .. } = args;
-    let rebuild = move |progress: &Progress| rebuild(&config, apply, partial, progress);
+    let disks: Vec<OfflineDir> =
+        config.store.disks.iter().map(|path| take_dir(path)).collect::<Result<_, _>>()?;
+    let shared_map = shared_map(&config, &disks).await?;
+    let rebuild = move |progress: &Progress| {
+        rebuild(&config, &disks, shared_map, Wish { apply, partial }, progress)
+    };
     let answer = watch("rebuild of the names".to_owned(), rebuild).await?;
     output.answer(&answer, Answer::for_people)?;
     answer.judge(partial, output)
 }
 
-fn rebuild(
-    config: &HayrickConfig,
+/// What is to be done.
+#[derive(Clone, Copy)]
+struct Wish {
     apply: bool,
     partial: bool,
+}
+
+/// The map of the cluster of many processes that the disks are of, if the configuration is of one.
+async fn shared_map(
+    config: &HayrickConfig,
+    disks: &[OfflineDir],
+) -> Result<Option<Arc<ClusterMap>>, Failure> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    // Without it a new cluster would be begun where ZooKeeper has none.
+    let known = disks.iter().find_map(|disk| disk.identity).map(|(cluster, _)| cluster);
+    let known = known.ok_or_else(|| {
+        Failure::new(Exit::NotFound, "no disk was named that a store has used")
+            .hint("name every data directory of every store with --disk")
+    })?;
+    let coordinator = ZooKeeperCoordinator::open(cluster.zookeeper.clone(), Some(known)).await;
+    let coordinator = coordinator.map_err(|error| {
+        Failure::failed(format!("cluster: {error}"))
+            .hint("the cluster map is needed to tell whether volumes are missing")
+    })?;
+    Ok(Some(coordinator.map()))
+}
+
+fn rebuild(
+    config: &HayrickConfig,
+    disks: &[OfflineDir],
+    shared_map: Option<Arc<ClusterMap>>,
+    wish: Wish,
     progress: &Progress,
 ) -> Result<Answer, Failure> {
+    let Wish { apply, partial } = wish;
     let folder = Folder::take(&config.data, apply)?;
-    let disks: Vec<OfflineDir> =
-        config.store.disks.iter().map(|path| take_dir(path)).collect::<Result<_, _>>()?;
+    let cluster = shared_map.as_ref().map(|map| map.cluster_id);
     let mut replicas: BTreeMap<VolumeId, usize> = BTreeMap::new();
     for id in disks.iter().flat_map(OfflineDir::volumes) {
         *replicas.entry(id).or_default() += 1;
     }
-    let mut rebuild = Rebuild::begin(&folder.path.join("directory")).map_err(failed)?;
-    let mut unreadable = Vec::new();
+    let begun = Rebuild::begin(&folder.path.join("directory"), shared_map);
+    let mut rebuild = begun.map_err(failed)?;
+    let (mut unreadable, mut stray_volumes) = (Vec::new(), BTreeSet::new());
     for (disk, id) in
         disks.iter().flat_map(|disk| disk.volumes().into_iter().map(move |id| (disk, id)))
     {
+        if rebuild.is_stray(id) {
+            stray_volumes.insert(id);
+            continue;
+        }
         let path = disk.volume_path(id);
         match OfflineVolume::open_path(&path) {
             Ok(volume) => {
@@ -102,14 +155,19 @@ fn rebuild(
     let apply = apply && (whole || partial);
     let store = STORE_ID.parse().map_err(|error| Failure::failed(format!("store id: {error}")))?;
     let plan = Plan { apply, partial: !whole, store, config: &config.directory };
+    if let (true, Some(cluster), Some(folder)) = (apply, cluster, &folder.lock) {
+        folder.set_cluster(cluster)?;
+    }
     let summary = rebuild.finish(&plan).map_err(failed)?;
-    Ok(Answer { applied: apply, missing_volumes, unreadable, summary })
+    let to_move = apply && config.directory.postgres.is_some();
+    let names_in = to_move.then(|| folder.path.clone());
+    Ok(Answer { applied: apply, names_in, missing_volumes, stray_volumes, unreadable, summary })
 }
 
 /// The data folder, in nobody else's use.
 struct Folder {
     path: PathBuf,
-    _lock: Option<DataFolder>,
+    lock: Option<DataFolder>,
     /// It was not there, and nothing is to be changed.
     made: bool,
 }
@@ -119,7 +177,7 @@ impl Folder {
         let is_there = path.is_dir();
         // One that is lost is made again, but not for a look.
         let lock = if is_there || apply { Some(DataFolder::take(path)?) } else { None };
-        Ok(Self { path: path.to_owned(), _lock: lock, made: !is_there && !apply })
+        Ok(Self { path: path.to_owned(), lock, made: !is_there && !apply })
     }
 }
 
@@ -174,9 +232,14 @@ impl Answer {
             }
         };
         told("volumes missing", list(&self.missing_volumes));
+        let stray: Vec<VolumeId> = self.stray_volumes.iter().copied().collect();
+        told("volumes not on the map, not read", list(&stray));
         told("volumes put on the map", list(&map.volumes));
-        let buckets: Vec<&str> = map.buckets.iter().map(BucketName::as_str).collect();
-        told("buckets made again, private", buckets.join(", "));
+        let names = |buckets: &[BucketName]| {
+            buckets.iter().map(BucketName::as_str).collect::<Vec<_>>().join(", ")
+        };
+        told("buckets made again, private", names(&map.buckets));
+        told("buckets to be made again", names(&summary.unknown_buckets));
         if let Some(old) = &summary.old_names {
             told("old database kept as", one_line(&old.display().to_string()));
         }
@@ -188,12 +251,16 @@ impl Answer {
         if map.new_map {
             text += "\n\nThere was no cluster.json: access rules and keys of all buckets are lost.";
         }
-        let standing = if self.applied {
-            "The names are in place. Start the server."
-        } else {
-            "Nothing was changed."
+        let standing = match (&self.names_in, self.applied) {
+            (Some(folder), _) => format!(
+                "The names are in {0}. Move them to the database: hayrick names copy --from {0} \
+                 --to postgres://... --apply --final",
+                one_line(&folder.display().to_string())
+            ),
+            (None, true) => "The names are in place. Start the server.".to_owned(),
+            (None, false) => "Nothing was changed.".to_owned(),
         };
-        text + "\n\n" + standing
+        text + "\n\n" + &standing
     }
 
     fn judge(&self, partial: bool, output: Output) -> Result<(), Failure> {
