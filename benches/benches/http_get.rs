@@ -92,8 +92,8 @@ impl Servers {
         let made = directory.create_bucket(bucket, Access::Public, Access::Public, 1).await;
         made.expect("a bucket");
         let options = ProxyConfig::default().check().expect("a good configuration");
-        let proxy =
-            Proxy::start(DirectoryHandle::Local(directory), stores, options).expect("a proxy");
+        let proxy = Proxy::start(DirectoryHandle::Local(directory), stores, options).await;
+        let proxy = proxy.expect("a proxy");
         let internal = listen(hayrick_store::http::data::router(store), "internal").await;
         let public = listen(hayrick_proxy::router(proxy), "public").await;
         Self { internal, public }

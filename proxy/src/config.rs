@@ -2,6 +2,7 @@
 //! ([`ProxyOptions`]).
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
@@ -9,6 +10,7 @@ use hayrick_service::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Limits, PoolOptions, Settings};
+use crate::pictures::{KeepOptions, MIN_DISK_BYTES};
 use crate::upload::CHUNK_BYTES;
 
 /// The `[proxy]` section of a configuration file.
@@ -56,6 +58,14 @@ pub struct ImageConfig {
     pub jpeg_quality: u8,
     /// WebP quality where the URL names none. Default 75.
     pub webp_quality: u8,
+    /// Bytes of finished pictures that are kept in memory; 0 for none. Default 64 MiB.
+    pub cache_memory: ByteSize,
+    /// A directory for finished pictures that memory has no room for. It belongs to one proxy, and
+    /// may be emptied while that is down. Default: none are kept on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes of pictures in that directory. Default 1 GiB.
+    pub cache_disk: ByteSize,
 }
 
 impl Default for ProxyConfig {
@@ -84,6 +94,9 @@ impl Default for ImageConfig {
             max_side: limits.max_side,
             jpeg_quality: settings.jpeg_quality,
             webp_quality: settings.webp_quality,
+            cache_memory: ByteSize::mib(64),
+            cache_dir: None,
+            cache_disk: ByteSize::gib(1),
         }
     }
 }
@@ -107,6 +120,8 @@ pub struct ProxyOptions {
     pub image: Settings,
     /// The threads that make them.
     pub image_pool: PoolOptions,
+    /// How many of them are kept.
+    pub(crate) keep_pictures: KeepOptions,
 }
 
 /// A value that makes no sense, in words for the operator.
@@ -138,6 +153,11 @@ impl ProxyConfig {
         require(quality(image.jpeg_quality), "image.jpeg_quality", "must be from 1 to 100")?;
         require(quality(image.webp_quality), "image.webp_quality", "must be from 1 to 100")?;
         require(image.max_side > 0, "image.max_side", "must be more than 0")?;
+        require(
+            image.cache_dir.is_none() || image.cache_disk.bytes() >= MIN_DISK_BYTES,
+            "image.cache_disk",
+            "must be at least 128MiB",
+        )?;
         let cache_control = HeaderValue::from_str(&self.cache_control);
         let problem = "must be text that an HTTP header can carry";
         Ok(ProxyOptions {
@@ -150,6 +170,7 @@ impl ProxyConfig {
                 .map_err(|_| ConfigProblem { key: "cache_control", problem })?,
             image: image.settings(),
             image_pool: image.pool(),
+            keep_pictures: image.keep(),
         })
     }
 }
@@ -175,6 +196,11 @@ impl ImageConfig {
         let queue_limit = NonZeroUsize::new(self.queue_len).unwrap_or(threads.saturating_mul(four));
         PoolOptions { threads, queue_limit, deadline: self.deadline.duration() }
     }
+
+    fn keep(&self) -> KeepOptions {
+        let disk = self.cache_dir.clone().map(|dir| (dir, self.cache_disk.bytes()));
+        KeepOptions { memory_bytes: self.cache_memory.bytes(), disk }
+    }
 }
 
 fn require(holds: bool, key: &'static str, problem: &'static str) -> Result<(), ConfigProblem> {
@@ -189,7 +215,7 @@ mod tests {
     fn senseless_values_are_named() {
         type Spoil = fn(&mut ProxyConfig);
         assert!(ProxyConfig::default().check().is_ok());
-        let cases: [(&str, Spoil); 7] = [
+        let cases: [(&str, Spoil); 8] = [
             ("max_object", |c| c.max_object = ByteSize::new(0)),
             ("upload_memory", |c| c.upload_memory = ByteSize::mib(1)),
             ("download_memory", |c| c.download_memory = ByteSize::kib(1)),
@@ -197,6 +223,10 @@ mod tests {
             ("image.jpeg_quality", |c| c.image.jpeg_quality = 0),
             ("image.webp_quality", |c| c.image.webp_quality = 101),
             ("image.max_side", |c| c.image.max_side = 0),
+            ("image.cache_disk", |c| {
+                c.image.cache_dir = Some("pictures".into());
+                c.image.cache_disk = ByteSize::mib(127);
+            }),
         ];
         for (key, spoil) in cases {
             let mut config = ProxyConfig::default();

@@ -7,7 +7,8 @@
 //!   names     name > row, from memory when no directory answers
 //!   object    row > needles > verified bytes
 //!     replicas  needle > whichever replica answers
-//!   image     bytes + suffix > another picture
+//!   pictures  row + suffix > a picture that is kept, or being made, or made
+//!     image     bytes + suffix > another picture
 //! ```
 //!
 //! [`image`] knows nothing of HTTP, buckets or stores; [`upload`] and [`object`] know
@@ -19,6 +20,7 @@ pub mod image;
 mod memory;
 mod names;
 pub mod object;
+mod pictures;
 mod replicas;
 pub mod token;
 pub mod upload;
@@ -30,11 +32,24 @@ use tokio::sync::Semaphore;
 
 pub use config::{ProxyConfig, ProxyOptions};
 pub use http::router;
+pub use pictures::KeepError;
 
-use crate::image::{Imager, StartError};
+use crate::image::Imager;
 use crate::memory::{DownloadMemory, UploadMemory};
 use crate::names::SeenNames;
+use crate::pictures::Pictures;
 use crate::replicas::Replicas;
+
+/// Why a proxy does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The image threads do not.
+    #[error(transparent)]
+    Images(#[from] image::StartError),
+    /// Pictures cannot be kept where they should be.
+    #[error(transparent)]
+    Pictures(#[from] KeepError),
+}
 
 /// What a proxy holds while it runs.
 pub struct Proxy {
@@ -45,6 +60,7 @@ pub struct Proxy {
     names: SeenNames,
     options: ProxyOptions,
     imager: Imager,
+    pictures: Pictures,
     /// Pictures being read or worked on; beyond them an image request is answered "busy".
     image_slots: Semaphore,
     upload_memory: UploadMemory,
@@ -53,19 +69,21 @@ pub struct Proxy {
 
 impl Proxy {
     /// Puts a proxy together and starts its image threads.
-    pub fn start(
+    pub async fn start(
         directory: DirectoryHandle,
         stores: StorePool,
         options: ProxyOptions,
     ) -> Result<Arc<Self>, StartError> {
         let imager = Imager::start(options.image, options.image_pool)?;
         let load = imager.load();
+        let pictures = Pictures::open(&options.keep_pictures, imager.settings()).await?;
         Ok(Arc::new(Self {
             directory,
             stores,
             replicas: Replicas::default(),
             names: SeenNames::new(options.names_memory_bytes, options.names_max_age),
             imager,
+            pictures,
             image_slots: Semaphore::new(load.queue_limit + load.threads),
             upload_memory: UploadMemory::new(options.upload_memory_bytes),
             download_memory: DownloadMemory::new(options.download_memory_bytes),
@@ -75,6 +93,7 @@ impl Proxy {
 
     /// Ends the image threads. Requests must have ended before.
     pub async fn stop(self: Arc<Self>) {
+        self.pictures.close().await;
         // A task that panicked has said so; there is nothing left to stop then.
         let _ = tokio::task::spawn_blocking(move || self.imager.shutdown()).await;
     }

@@ -8,7 +8,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
-use hayrick_directory::{Bucket, Row};
+use hayrick_directory::Bucket;
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Outcome, Validators, evaluate};
 use hayrick_service::download::{Content, respond};
@@ -16,8 +16,9 @@ use hayrick_store::StoreError;
 
 use super::Call;
 use super::error::{image_error, names_unknown, read_error, too_many_downloads};
-use crate::image::{ENCODER_EPOCH, ImageError, Output, Suffix};
+use crate::image::Suffix;
 use crate::names::Found;
+use crate::pictures::{NoPicture, Picture};
 use crate::upload::modified;
 
 impl Call {
@@ -28,15 +29,18 @@ impl Call {
         suffix: Suffix,
     ) -> Result<Response, ApiError> {
         let row = &*found.row;
-        let validators = validators(row, &suffix);
-        let output = if evaluate(&self.method, &self.headers, Some(&validators)) == Outcome::Proceed
-        {
-            Some(self.transform(found, suffix).await?)
-        } else {
-            None // The client has it, or wants another: no pixel is touched for that.
+        // One entity tag for each object version, operation and encoder.
+        let operation = crc32fast::hash(self.proxy.pictures.operation(&suffix).as_bytes());
+        let etag = format!("\"{:x}-{operation:08x}\"", row.version);
+        let validators =
+            Validators { etag: etag.parse::<ETag>().ok(), last_modified: Some(modified(row)) };
+        let picture = match evaluate(&self.method, &self.headers, Some(&validators)) {
+            Outcome::Proceed => Some(self.picture(found, suffix).await?),
+            // The client has it, or wants another: no pixel is touched for that.
+            Outcome::NotModified | Outcome::PreconditionFailed => None,
         };
-        let content_type = output.as_ref().map_or("", |output| output.format.content_type());
-        let bytes = output.map_or_else(Bytes::new, |output| output.bytes.into());
+        let content_type = picture.as_ref().map_or("", |picture| picture.format.content_type());
+        let bytes = picture.map_or_else(Bytes::new, |picture| picture.bytes);
         let memory = self.proxy.download_memory.lend(bytes.len() as u64);
         let bytes = memory.map_err(too_many_downloads)?.with(bytes);
         let content = Content {
@@ -54,22 +58,11 @@ impl Call {
         Ok(answer)
     }
 
-    async fn transform(&self, found: &Found, suffix: Suffix) -> Result<Output, ApiError> {
-        let (proxy, row) = (&self.proxy, &found.row);
-        proxy.imager.settings().limits.check_bytes(row.size_bytes).map_err(image_error)?;
-        // Taken before the source is read: what waits for a thread waits in memory.
-        let _slot = proxy.image_slots.try_acquire().map_err(|_| image_error(ImageError::Busy))?;
-        let source = proxy.load_object(row).await.map_err(|error| match error {
-            StoreError::NotFound if found.from_memory => names_unknown(),
-            error => read_error(error),
-        })?;
-        proxy.imager.transform(source, suffix).await.map_err(image_error)
+    async fn picture(&self, found: &Found, suffix: Suffix) -> Result<Picture, ApiError> {
+        self.proxy.picture(&found.row, suffix).await.map_err(|error| match error {
+            NoPicture::Image(error) => image_error(error),
+            NoPicture::Source(StoreError::NotFound) if found.from_memory => names_unknown(),
+            NoPicture::Source(error) => read_error(error),
+        })
     }
-}
-
-/// One entity tag for each object version, operation and encoder.
-fn validators(row: &Row, suffix: &Suffix) -> Validators {
-    let operation = crc32fast::hash(suffix.canonical().as_bytes());
-    let etag = format!("\"{:x}-{operation:08x}-{ENCODER_EPOCH}\"", row.version);
-    Validators { etag: etag.parse::<ETag>().ok(), last_modified: Some(modified(row)) }
 }

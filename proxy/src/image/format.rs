@@ -45,6 +45,14 @@ impl SourceFormat {
 }
 
 impl OutputFormat {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Jpeg, Self::Png, Self::WebP, Self::AvgColor];
+
+    /// The format with this [`OutputFormat::extension`].
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.extension() == extension)
+    }
+
     /// The value for a `Content-Type` header.
     pub const fn content_type(self) -> &'static str {
         match self {

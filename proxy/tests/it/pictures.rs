@@ -85,3 +85,57 @@ async fn more_pictures_than_wait_are_told_to_come_back() {
     }
     assert_eq!(rig.get("/photos/big.jpg@100w").await.status, 200);
 }
+
+async fn made(rig: &Rig, path: &str) -> Vec<u8> {
+    let answer = rig.get(path).await;
+    assert_eq!(answer.status, 200, "{path}");
+    answer.body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_kept_and_never_outlives_its_object() {
+    let rig = Rig::new().await;
+    let path = "/photos/tom.jpg@120w.webp";
+    rig.put("/photos/tom.jpg", photo("coffee.jpg")).await;
+    let first = made(&rig, path).await;
+    // Found without a look at the store: the volume's bytes are gone by now.
+    for file in rig.volume_files() {
+        let file = std::fs::File::options().write(true).open(file).unwrap();
+        file.set_len(4096).unwrap();
+    }
+    assert_eq!(made(&rig, path).await, first);
+    assert_eq!(
+        made(&rig, "/photos/tom.jpg@120W_75p_100p.webp").await,
+        first,
+        "the same, in other words"
+    );
+    assert_eq!(rig.get("/photos/tom.jpg@121w.webp").await.status, 500, "this one was never made");
+    rig.delete("/photos/tom.jpg").await;
+    assert_eq!(rig.get(path).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_upload_is_never_answered_with_the_old_picture() {
+    let rig = Rig::new().await;
+    let path = "/photos/tom.jpg@64w.png";
+    let mut before = Vec::new();
+    for name in ["coffee.jpg", "chelsea.jpg", "coffee.jpg"] {
+        rig.put("/photos/tom.jpg", photo(name)).await;
+        let now = made(&rig, path).await;
+        assert_ne!(now, before, "{name}");
+        assert_eq!(made(&rig, path).await, now);
+        before = now;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_many_ask_for_at_once_is_made_once() {
+    let mut config = ProxyConfig::default();
+    // Room for one piece of work, and for one that waits.
+    (config.image.threads, config.image.queue_len) = (1, 1);
+    let rig = Rig::with(config).await;
+    rig.put("/photos/big.jpg", photo("astronaut_4000x3000.jpg")).await;
+    let asked = (0..40).map(async |_| made(&rig, "/photos/big.jpg@100w").await);
+    let answers = futures::future::join_all(asked).await;
+    assert!(answers.iter().all(|answer| *answer == answers[0]));
+}

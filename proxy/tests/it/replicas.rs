@@ -111,7 +111,8 @@ impl Cluster {
         let clock = HybridClock::new(SystemClock, 0);
         let http = Client::new(ClientOptions::default());
         let far = DirectoryClient::new(servers, http, Arc::clone(&coordinator) as _, clock);
-        let proxy = Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).unwrap();
+        let proxy =
+            Proxy::start(DirectoryHandle::Remote(far), pool.clone(), options).await.unwrap();
         let url = listen(hayrick_proxy::router(proxy), &Shutdown::new()).await;
         let http = Client::new(ClientOptions::default());
         Self {

@@ -74,6 +74,7 @@ impl Rig {
             stores,
             config.check().unwrap(),
         )
+        .await
         .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -10,7 +10,7 @@
 //! | connections | for each, a head as it comes and as it is kept, 64 KiB of a body or an answer, and 32 KiB for the connection itself |
 //!
 //! What does not depend on clients comes on top: the process with nothing to do, what is kept of
-//! needles and names, and `proxy.names_memory`.
+//! needles and names, `proxy.names_memory`, and `proxy.image.cache_memory`.
 
 use std::fmt;
 

@@ -56,6 +56,7 @@ impl AllNode {
         .map_err(|error| Failure::failed(format!("directory: {error}")))?;
         let proxy =
             Proxy::start(DirectoryHandle::Local(directory.clone()), stores, settings.proxy.clone())
+                .await
                 .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
         let stop_background = CancellationToken::new();
         let background = directory.spawn_background(&stop_background);

@@ -170,6 +170,7 @@ impl ProxyNode {
         let directory = DirectoryClient::new(servers.collect(), peers(settings), known, clock);
         let directory = DirectoryHandle::Remote(directory);
         let proxy = Proxy::start(directory, stores, settings.proxy.clone())
+            .await
             .map_err(|error| Failure::failed(format!("proxy: {error}")))?;
         Ok(Self { coordinator, proxy, following })
     }
