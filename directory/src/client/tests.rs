@@ -147,7 +147,7 @@ async fn what_one_may_have_committed_is_not_committed_again_with_a_higher_versio
         let committed = client.commit(&bucket, &name, Row::default(), Condition::None).await;
         match committed {
             Err(DirectoryError::StaleVersion { current }) => {
-                assert!(!doubted && current == 7 << 40)
+                assert!(!doubted && current == 7 << 40);
             }
             committed => assert!(doubted && committed.unwrap() == Committed::Superseded),
         }

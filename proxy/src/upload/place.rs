@@ -55,13 +55,12 @@ impl Upload<'_> {
         let NeedleId { volume, key, cookie } = place.id;
         let needle = NewNeedle { key, cookie, meta: meta.clone(), data: data.clone() };
         let mut putting = pin!(put_everywhere(&self.proxy.stores, &place, &needle));
-        let stored = match timeout(SLOW, &mut putting).await {
-            Ok(stored) => stored,
-            Err(_) => {
-                tracing::warn!(%volume, "needle still not stored after {SLOW:?}");
-                self.proxy.directory.report_failed_write(volume);
-                putting.await
-            }
+        let stored = if let Ok(stored) = timeout(SLOW, &mut putting).await {
+            stored
+        } else {
+            tracing::warn!(%volume, "needle still not stored after {SLOW:?}");
+            self.proxy.directory.report_failed_write(volume);
+            putting.await
         };
         if let Err(error) = &stored {
             tracing::warn!(%volume, %error, "needle not stored");

@@ -152,7 +152,7 @@ impl Cluster {
         let url = format!("http://{}", silent.local_addr().unwrap());
         let hung: StoreId = store.parse().unwrap();
         let http = Client::new(ClientOptions { timeout: None, ..ClientOptions::default() });
-        let client = StoreClient::new(store, url, self.stores[&hung].cluster(), http);
+        let client = StoreClient::new(store, url, self.stores.get(&hung).unwrap().cluster(), http);
         let handle = |id: &StoreId| {
             if *id == hung {
                 StoreHandle::Remote(client.clone())

@@ -25,6 +25,7 @@ use rand::{Rng as _, SeedableRng as _};
 use faults::{Fault, Role};
 use fleet::Fleet;
 use load::{Load, Weather};
+use settle::Settled;
 
 /// What comes after a fault.
 const RECOVERY: Duration = Duration::from_secs(3);
@@ -143,9 +144,15 @@ impl Storm {
         let unread = self.load.read_all().await;
         let history = self.load.history();
         let (held, gone) = history.needles();
+        let outcome = match &settled {
+            Ok(Settled { after, orphans }) => {
+                format!("settled after {:.1} s with {orphans} orphans", after.as_secs_f64())
+            }
+            Err(trouble) => trouble.clone(),
+        };
         println!(
             "{:>6.1} s  the end: {} faults, {} reads and writes checked, {} needles held and {} \
-             replaced or deleted, settled: {settled:?}",
+             replaced or deleted, {outcome}",
             self.began.elapsed().as_secs_f64(),
             self.faults,
             history.len(),
