@@ -246,7 +246,10 @@ impl DirectoryClient {
                 Some(answer) = attempts.next() => match answer {
                     Err(error) if helped_by_another_server(&error) => {
                         in_doubt |= patience.changes && !error.is_unsent();
-                        failed = error.into();
+                        // What one has said tells more than that another is not there.
+                        if !error.is_unsent() || matches!(failed, AskError::Nobody) {
+                            failed = error.into();
+                        }
                     }
                     // Another may carry out yet what this one refuses.
                     Err(_) if in_doubt => return Err(failed),

@@ -346,7 +346,10 @@ async fn an_upload_waits_while_every_volume_has_just_gone() {
         let handle = cluster.pool.get(&id).unwrap();
         (id, handle)
     });
-    cluster.pool.replace(all[..1].iter().cloned());
+    // It is still known, and does not answer.
+    let http = Client::new(ClientOptions::default());
+    let gone = StoreClient::new("s1", nobody(), cluster.coordinator.map().cluster_id, http);
+    cluster.pool.replace([all[0].clone(), (all[1].0.clone(), StoreHandle::Remote(gone))]);
     let bucket = cluster.directory.bucket(&"photos".parse().unwrap()).unwrap();
     // The next upload finds no volume at its first try.
     cluster.directory.report_failed_write(needle.volume);
@@ -356,9 +359,8 @@ async fn an_upload_waits_while_every_volume_has_just_gone() {
     let asked = cluster.asked_for_places.load(Ordering::Relaxed);
     let put = cluster.put("b", bytes(200));
     let return_of_the_store = async {
-        while cluster.asked_for_places.load(Ordering::Relaxed) < asked + 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let asked_twice = || cluster.asked_for_places.load(Ordering::Relaxed) >= asked + 2;
+        crate::rig::eventually("the upload asks again", asked_twice).await;
         cluster.pool.replace(all.clone());
     };
     let (stored, ()) = tokio::join!(put, return_of_the_store);
