@@ -163,12 +163,16 @@ impl<'a> Case<'a> {
         self.facts.hints.filled.contains(&(self.id, store.clone(), self.epoch()))
     }
 
+    /// Whether a replica's scrub was told to rest. It may not have got there yet.
+    pub(super) fn was_told_to_rest(&self, store: &StoreId) -> bool {
+        self.facts.hints.held.contains(&(self.id, store.clone()))
+    }
+
     /// Those of the set whose scrub is to rest and was not told so, or has forgotten it in a restart.
     pub(super) fn not_held(&self, is_to: impl Fn(&StoreId) -> bool) -> Vec<StoreId> {
-        let told = |store: &StoreId| self.facts.hints.held.contains(&(self.id, store.clone()));
         let rests = |own: &Replica| own.scrub.is_none() || own.is_scrub_ordered;
         let here = self.here.iter().filter(|(store, own)| {
-            let held = told(store) && rests(own);
+            let held = self.was_told_to_rest(store) && rests(own);
             is_to(store) && !held
         });
         here.map(|(store, _)| (*store).clone()).collect()

@@ -266,11 +266,13 @@ fn is_filled(case: &Case<'_>, to: &StoreId, copy: &Replica) -> bool {
 
 /// Stores read all they have, over and over, by a schedule of their own. Of one volume only one
 /// replica is read at a time, so that the others serve at full speed: the one that is furthest goes
-/// on, and the others have their turn when it is through.
+/// on, and the others have their turn when it is through. One that was told to rest is never preferred
+/// to one that was not, however far it came on its way there: else all of them would end up resting.
 fn scrub_one_by_one(case: &Case<'_>) -> Verdict {
     let reading = case.here.iter().filter_map(|(store, own)| {
         // What an operator wants read does not rest.
-        Some((own.is_scrub_ordered, own.scrub?.done_bytes, store))
+        let goes_on = !case.was_told_to_rest(store);
+        Some((own.is_scrub_ordered, goes_on, own.scrub?.done_bytes, store))
     });
     let Some((.., first)) = reading.max() else { return Pass };
     let on = case.not_held(|store| store != *first);

@@ -305,6 +305,18 @@ fn one_replica_at_a_time_is_scrubbed() {
 }
 
 #[test]
+fn one_on_its_way_to_rest_does_not_bring_the_others_to_rest() {
+    let mut world = World::new(&[2]);
+    world.stores.get_mut(&id(0)).unwrap().reading = Some(vid(1));
+    assert_eq!(step(&mut world), "scrub on s0 alone: hold scrubs");
+    // It began before it was told, and has read as much by the time it is asked.
+    world.stores.get_mut(&id(1)).unwrap().reading = Some(vid(1));
+    assert_eq!(step(&mut world), "scrub on s0 alone: hold scrubs");
+    assert_eq!(world.stores[&id(0)].reading, Some(vid(1)), "one goes on");
+    assert_eq!(world.stores[&id(1)].reading, None);
+}
+
+#[test]
 fn what_is_compacted_is_not_scrubbed() {
     let mut world = World::new(&[2]);
     for store in 0..2 {
