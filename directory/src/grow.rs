@@ -3,6 +3,7 @@
 
 mod spread;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +56,7 @@ enum Plan {
     Create(Vec<StoreId>),
     /// One is needed, but there are too few stores to take it.
     Stuck {
-        /// Every store answered, and too few have room.
+        /// Every store answered, there are enough of them, and too few have room.
         full: bool,
     },
 }
@@ -140,22 +141,22 @@ impl Grower {
         self.place(copies, reports)
     }
 
-    /// Where a new volume goes: on different racks and machines, and there on the stores with the most
-    /// room.
+    /// Where a new volume goes: on different racks and machines, and there on the stores that will
+    /// have the most room.
     fn place(&self, copies: usize, reports: &Reports) -> Plan {
         let map = self.coordinator.map();
-        let mut candidates: Vec<_> = reports
-            .iter()
-            .filter(|(store, _)| !map.is_draining(store))
-            .map(|(store, report)| (free_bytes(report), store))
-            .filter(|(free_bytes, _)| *free_bytes >= self.config.min_disk_free_bytes.max(1))
-            .collect();
-        let full = candidates.len() < copies && self.stores.ids().len() == reports.len();
+        let mut candidates: Vec<_> =
+            reports.iter().filter(|(store, _)| !map.is_draining(store)).collect();
+        let all_answered = self.stores.ids().len() == reports.len();
+        let are_enough = candidates.len() >= copies;
+        let least = self.config.min_disk_free_bytes.max(1);
+        candidates.retain(|(_, report)| free_bytes(report) >= least);
+        let full = all_answered && are_enough && candidates.len() < copies;
         let waits = |store: &StoreId| self.refused.waits(store) || map.ill.contains_key(store);
-        candidates.retain(|(_, store)| !waits(store));
-        candidates.sort_by(|a, b| b.cmp(a));
+        candidates.retain(|(store, _)| !waits(store));
+        candidates.sort_by_key(|(_, report)| Reverse(unpromised_bytes(report)));
         let place = |id| map.stores.get(id).map(|known| (&known.rack, &known.host));
-        let candidates: Vec<_> = candidates.into_iter().map(|(_, id)| (id, place(id))).collect();
+        let candidates: Vec<_> = candidates.into_iter().map(|(id, _)| (id, place(id))).collect();
         let chosen = spread(&candidates, copies);
         if chosen.len() == copies { Plan::Create(chosen) } else { Plan::Stuck { full } }
     }
@@ -279,6 +280,14 @@ fn copies_in_use(map: &ClusterMap) -> BTreeSet<usize> {
 fn free_bytes(report: &StoreReport) -> u64 {
     let writable = report.disks.iter().filter(|disk| disk.writable);
     writable.map(|disk| disk.free_bytes).max().unwrap_or(0)
+}
+
+/// The room that is left once the volumes are full that take needles now. Stores whose disks are as
+/// empty, or the same, take turns by it.
+fn unpromised_bytes(report: &StoreReport) -> i128 {
+    let filling = report.volumes.iter().filter(|volume| volume.writable);
+    let promised = filling.map(|v| i128::from(v.limit_bytes.saturating_sub(v.file_bytes)));
+    i128::from(free_bytes(report)) - promised.sum::<i128>()
 }
 
 fn to_f64(volumes: usize) -> f64 {

@@ -83,6 +83,15 @@ async fn copies_lie_on_different_stores() {
 }
 
 #[tokio::test]
+async fn stores_that_are_as_empty_take_turns() {
+    let mut bench = Bench::new(&["a", "b", "c"], &[2]).await;
+    for _ in 0..3 {
+        bench.grower.create_one(2).await.unwrap();
+    }
+    assert_eq!(["a", "b", "c"].map(|store| bench.stores.volumes(store)), [2, 2, 2]);
+}
+
+#[tokio::test]
 async fn a_store_that_does_not_answer_makes_its_volumes_unwritable() {
     let mut bench = Bench::new(&["a", "b"], &[2]).await;
     bench.grower.step().await;
@@ -108,6 +117,15 @@ async fn full_disks_are_told_and_no_volume_is_made_on_them() {
     bench.grower.step().await;
     assert!(!bench.full.load(Ordering::Relaxed));
     assert!(bench.choice(1).is_some());
+}
+
+#[tokio::test]
+async fn fewer_stores_than_copies_are_no_full_disks() {
+    let mut bench = Bench::new(&["a"], &[2]).await;
+    bench.grower.step().await;
+    assert!(!bench.full.load(Ordering::Acquire), "a second store is what is missing");
+    let made = bench.grower.create_one(2).await;
+    assert!(matches!(made, Err(DirectoryError::NoWritableVolume { .. })), "{made:?}");
 }
 
 #[tokio::test]
