@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::process::Process;
 
 /// What is asked of an open file. Sockets and logs are asked in other words.
-const CALLS: &str = "pread64,preadv,pwrite64,pwritev,fdatasync,fsync";
+const CALLS: &str = "pread64,preadv,preadv2,pwrite64,pwritev,fdatasync,fsync";
 
 /// A disk on which every call fails for a process, until this is dropped.
 pub struct DeadDisk(Child);

@@ -20,7 +20,7 @@ mod reach;
 mod recovery;
 mod repair;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hayrick_service::auth::Secret;
 use hayrick_service::client::{Client, ClientError, ClientOptions};
@@ -114,13 +114,15 @@ fn bytes(number: usize) -> Vec<u8> {
 }
 
 async fn eventually(holds: impl AsyncFn() -> bool) {
-    for _ in 0..1200 {
-        if holds().await {
-            return;
-        }
+    within(Duration::from_mins(1), holds).await;
+}
+
+async fn within(patience: Duration, holds: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < patience, "not within {patience:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("not within a minute");
 }
 
 #[tokio::test(flavor = "multi_thread")]

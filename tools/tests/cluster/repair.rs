@@ -13,6 +13,8 @@ const OBJECT_BYTES: usize = 8 << 20;
 const UPLOADS_AT_ONCE: usize = 4;
 /// What the store that is lost has.
 const LOST_BYTES: u64 = 1 << 30;
+/// Four stores' worth of them: with two copies on three stores, each has its share long before.
+const MOST_OBJECTS: usize = 4 << 7;
 const PATIENCE: Duration = Duration::from_mins(10);
 
 fn object(number: usize) -> Vec<u8> {
@@ -39,6 +41,7 @@ async fn a_lost_store_of_a_gibibyte_is_repaired_by_itself() {
         });
         puts.buffer_unordered(UPLOADS_AT_ONCE).for_each(async |_| ()).await;
         stored = next;
+        assert!(stored < MOST_OBJECTS, "s1 gets nothing");
     }
     let lost = live_bytes("s1").await;
     cluster.stores[0].kill();

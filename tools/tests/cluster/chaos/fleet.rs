@@ -5,6 +5,7 @@
 use std::ops::RangeFrom;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use hayrick_directory::keeper::KeeperStatus;
 use hayrick_service::auth::Secret;
@@ -15,8 +16,8 @@ use hayrick_testkit::{Ensemble, Host, Network, Postgres, SmallDisk};
 use serde_json::json;
 
 use super::super::dead_disk::DeadDisk;
-use super::super::eventually;
 use super::super::process::{Process, TOKEN};
+use super::super::{eventually, within};
 use super::relay::Relay;
 
 /// Of each object.
@@ -155,7 +156,8 @@ impl Fleet {
                 let started: Result<JobStatus, _> = self.http.post(url).send_json().await;
                 let Ok(job) = started else { continue };
                 let url = format!("{}/store/jobs/{}", store.admin, job.id);
-                eventually(async || {
+                // What is being copied or scrubbed comes first.
+                within(Duration::from_mins(5), async || {
                     let job: Result<JobStatus, _> = self.http.get(&url).send_json().await;
                     job.map_or(true, |job| job.outcome.is_some())
                 })

@@ -25,7 +25,7 @@ use rand::{Rng as _, SeedableRng as _};
 use faults::{Fault, Role};
 use fleet::Fleet;
 use load::{Load, Weather};
-use settle::Settled;
+use settle::{Clocks, Settled};
 
 /// What comes after a fault.
 const RECOVERY: Duration = Duration::from_secs(3);
@@ -81,6 +81,7 @@ const ALL: [Fault; 28] = [
 struct Storm {
     fleet: Fleet,
     load: Load,
+    clocks: Clocks,
     began: Instant,
     faults: usize,
 }
@@ -91,7 +92,7 @@ impl Storm {
         let fleet = Fleet::start().await;
         let load = Load::start(fleet.doors(), CLIENTS, seed);
         tokio::time::sleep(RECOVERY).await;
-        Self { fleet, load, began: Instant::now(), faults: 0 }
+        Self { fleet, load, clocks: Clocks::Right, began: Instant::now(), faults: 0 }
     }
 
     /// Faults that come together and go together.
@@ -126,6 +127,9 @@ impl Storm {
         let lasted = (ended - began).as_secs_f64();
         println!("{lasted:>8.1} s long: reads {}, writes {}", shown(reads), shown(writes));
         self.faults += faults.len();
+        if faults.contains(&Fault::ClockJump) {
+            self.clocks = Clocks::Jumped;
+        }
         assert!(reads.answered > 0 && writes.answered > 0, "{names}: no service at all");
         if let [fault] = faults[..] {
             if fault.costs_no_read() {
@@ -140,13 +144,16 @@ impl Storm {
     /// All is well again: what must be true then.
     async fn end(mut self) {
         self.load.stop().await;
-        let settled = self.fleet.settle(SETTLED_WITHIN).await;
+        let settled = self.fleet.settle(SETTLED_WITHIN, self.clocks).await;
         let unread = self.load.read_all().await;
         let history = self.load.history();
         let (held, gone) = history.needles();
         let outcome = match &settled {
-            Ok(Settled { after, orphans }) => {
-                format!("settled after {:.1} s with {orphans} orphans", after.as_secs_f64())
+            Ok(Settled { after, orphans, young }) => {
+                let after = after.as_secs_f64();
+                format!(
+                    "settled after {after:.1} s with {orphans} orphans, {young} from the future"
+                )
             }
             Err(trouble) => trouble.clone(),
         };
