@@ -1,9 +1,16 @@
 //! Buckets and the names in them.
 
+mod images;
+
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use images::{
+    BoxSize, ImagePolicy, ImagePolicyError, NegotiatedFormat, OnImageError, PresetName,
+    UnknownPresets,
+};
 
 /// The longest object name, in bytes of UTF-8.
 pub const MAX_OBJECT_NAME_BYTES: usize = 1_024;
@@ -60,6 +67,16 @@ pub struct Bucket {
     pub copies: u8,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
+    /// What may be made of its pictures. Shared: a bucket is handed out for every request.
+    #[serde(default, skip_serializing_if = "images::is_default", with = "images::shared")]
+    pub images: Arc<ImagePolicy>,
+}
+
+impl Bucket {
+    /// A bucket that lets anything be made of its pictures.
+    pub fn new(name: BucketName, read: Access, write: Access, copies: u8, created_ms: u64) -> Self {
+        Self { name, read, write, copies, created_ms, images: Arc::default() }
+    }
 }
 
 impl BucketName {
@@ -123,7 +140,7 @@ macro_rules! text_conversions {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0.as_ref().to_owned()
+                name.as_str().to_owned()
             }
         }
 

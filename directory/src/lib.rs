@@ -49,7 +49,10 @@ mod stores;
 mod testing;
 
 pub use access_key::{AccessKey, Secret};
-pub use bucket::{Access, Bucket, BucketName, MAX_OBJECT_NAME_BYTES, NameError, ObjectName};
+pub use bucket::{
+    Access, BoxSize, Bucket, BucketName, ImagePolicy, ImagePolicyError, MAX_OBJECT_NAME_BYTES,
+    NameError, NegotiatedFormat, ObjectName, OnImageError, PresetName, UnknownPresets,
+};
 pub use client::DirectoryClient;
 pub use clock::{HybridClock, SystemClock, WallClock, version_ms};
 pub use config::{DirectoryConfig, GarbageConfig, GrowthConfig};

@@ -188,5 +188,5 @@ pub(crate) async fn publish(
 /// A bucket of so many copies.
 pub(crate) fn bucket(name: &str, copies: u8) -> Bucket {
     let (read, write) = (crate::Access::Public, crate::Access::Public);
-    Bucket { name: name.parse().unwrap(), read, write, copies, created_ms: 1 }
+    Bucket::new(name.parse().unwrap(), read, write, copies, 1)
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Directory;
 use crate::{
     Access, AccessKey, Bucket, BucketName, ClusterMap, CoordinatorError, DirectoryError,
-    NamesError, Order, OrderId, StoreId, Volume, VolumeState,
+    ImagePolicy, NamesError, Order, OrderId, StoreId, Volume, VolumeState,
 };
 
 impl Directory {
@@ -51,7 +51,7 @@ impl Directory {
             return Err(DirectoryError::NotEnoughStores { copies, stores });
         }
         let created_ms = self.shared.clock.wall_ms();
-        let bucket = Bucket { name, read, write, copies, created_ms };
+        let bucket = Bucket::new(name, read, write, copies, created_ms);
         let this = self.clone();
         self.carried_through(async move {
             let _admin = this.shared.bucket_admin.lock().await;
@@ -74,9 +74,27 @@ impl Directory {
         read: Access,
         write: Access,
     ) -> Result<Bucket, DirectoryError> {
+        self.update_bucket(name, |bucket| (bucket.read, bucket.write) = (read, write)).await
+    }
+
+    /// Changes what may be made of a bucket's pictures.
+    pub async fn set_images(
+        &self,
+        name: &BucketName,
+        images: ImagePolicy,
+    ) -> Result<Bucket, DirectoryError> {
+        self.update_bucket(name, |bucket| bucket.images = Arc::new(images)).await
+    }
+
+    async fn update_bucket(
+        &self,
+        name: &BucketName,
+        change: impl FnOnce(&mut Bucket),
+    ) -> Result<Bucket, DirectoryError> {
         let map = self.map();
         let entry = map.buckets.get(name).ok_or_else(|| no_bucket(name))?;
-        let bucket = Bucket { read, write, ..entry.value.clone() };
+        let mut bucket = entry.value.clone();
+        change(&mut bucket);
         let updated = self.shared.coordinator.update_bucket(entry.revision, bucket.clone()).await;
         updated.map_err(|error| missing_bucket(error, name))?;
         Ok(bucket)

@@ -7,6 +7,7 @@
 //! | `POST /directory/buckets` | 201 with the [`Bucket`] made from a [`NewBucket`] |
 //! | `GET /directory/buckets/{name}` | [`Bucket`] |
 //! | `PATCH /directory/buckets/{name}` | the [`Bucket`] after an [`AccessChange`] |
+//! | `PUT /directory/buckets/{name}/images` | the [`Bucket`] after its [`ImagePolicy`] was replaced |
 //! | `DELETE /directory/buckets/{name}` | 204: the bucket was empty and is gone |
 //! | `GET /directory/buckets/{name}/keys` | [`KeyInfo`]s, without their secrets |
 //! | `POST /directory/buckets/{name}/keys` | 201 with the [`AccessKey`], its secret for the only time |
@@ -37,7 +38,9 @@ use uuid::Uuid;
 
 pub use self::cluster::{ClusterStatus, NamedOrder, StateChange, StoreEntry, VolumeEntry};
 use super::api_error;
-use crate::{Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, LastReport, StoreId};
+use crate::{
+    Access, AccessKey, Bucket, BucketName, ClusterMap, Directory, ImagePolicy, LastReport, StoreId,
+};
 
 /// The directory at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +134,7 @@ pub fn router(directory: Directory) -> Router {
             "/directory/buckets/{name}",
             get(show_bucket).patch(change_access).delete(remove_bucket),
         )
+        .route("/directory/buckets/{name}/images", put(set_images))
         .route("/directory/buckets/{name}/keys", get(list_keys).post(create_key))
         .route("/directory/keys/{id}", delete(remove_key))
         .route("/directory/volumes", post(create_volume))
@@ -196,6 +200,17 @@ async fn change_access(
     let write = change.write.unwrap_or(bucket.write);
     let bucket = directory.set_access(&name, read, write).await.map_err(api_error)?;
     tracing::info!(bucket = %name, ?read, ?write, "bucket changed");
+    Ok(Json(bucket))
+}
+
+async fn set_images(
+    State(directory): State<Directory>,
+    Path(name): Path<BucketName>,
+    Json(images): Json<ImagePolicy>,
+) -> Result<Json<Bucket>, ApiError> {
+    images.check().map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let bucket = directory.set_images(&name, images).await.map_err(api_error)?;
+    tracing::info!(bucket = %name, images = ?bucket.images, "what may be made of its pictures has changed");
     Ok(Json(bucket))
 }
 

@@ -1,5 +1,7 @@
 //! `hayrick bucket`.
 
+mod images;
+
 use clap::{Args, Subcommand, ValueEnum};
 use hayrick_directory::http::admin::{AccessChange, NewBucket};
 use hayrick_directory::{Access, Bucket, BucketName};
@@ -22,6 +24,8 @@ pub enum BucketCommand {
     Show(NameArgs),
     /// Change who may read and write a bucket
     Set(SetArgs),
+    /// Show or change what may be made of a bucket's pictures: presets, sizes, signatures, formats
+    Images(images::ImagesArgs),
     /// Remove an empty bucket and its keys
     Rm(NameArgs),
 }
@@ -101,6 +105,7 @@ pub async fn run(command: BucketCommand, output: Output) -> Result<(), Failure> 
             let bucket: Bucket = Admin::new(&admin).patch(&path(&name), &change).await?;
             output.answer(&bucket, shown)
         }
+        BucketCommand::Images(args) => images::run(args, output).await,
         BucketCommand::Rm(NameArgs { name, admin }) => {
             let removed = Admin::new(&admin).delete(&path(&name)).await;
             removed.map_err(|failure| {

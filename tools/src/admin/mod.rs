@@ -101,6 +101,15 @@ impl Admin {
         self.told(self.client.request(method, self.url(path)).json(body).send_json().await)
     }
 
+    /// PUT of a JSON body, answered with what is there now.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.told(self.client.put(self.url(path)).json(body).send_json().await)
+    }
+
     /// PUT of a JSON body, answered without one.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Failure> {
         self.told(self.client.put(self.url(path)).json(body).send_bytes(1024).await).map(drop)

@@ -95,7 +95,7 @@ impl State {
                 let (read, write) = (Access::Private, Access::Private);
                 let (name, created_ms) = (name.clone(), found.now_ms);
                 changes.buckets.push(name.clone());
-                self.create_bucket(Bucket { name, read, write, copies: 1, created_ms })?;
+                self.create_bucket(Bucket::new(name, read, write, 1, created_ms))?;
             }
         }
         Ok(())

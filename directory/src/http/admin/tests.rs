@@ -67,6 +67,21 @@ async fn a_bucket_is_made_changed_and_removed() {
 }
 
 #[tokio::test]
+async fn what_may_be_made_of_pictures_is_told_and_kept() {
+    let admin = Admin::new().await;
+    admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
+    let images = json!({"presets": {"small": "100w"}, "presets_only": true});
+    let (status, body) = admin.ask("PUT", "/directory/buckets/cats/images", images.clone()).await;
+    let changed: Bucket = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, serde_json::to_value(&*changed.images).unwrap()), (200, images));
+    let nothing = json!({"presets_only": true});
+    assert_eq!(admin.refused("PUT", "/directory/buckets/cats/images", nothing).await.0, 400);
+    admin.ask("PATCH", "/directory/buckets/cats", json!({"write": "public"})).await;
+    let bucket: Bucket = admin.json("GET", "/directory/buckets/cats").await;
+    assert_eq!((bucket.write, bucket.images), (Access::Public, changed.images));
+}
+
+#[tokio::test]
 async fn a_keys_secret_is_told_once() {
     let admin = Admin::new().await;
     admin.ask("POST", "/directory/buckets", json!({"name": "cats"})).await;
