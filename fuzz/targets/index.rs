@@ -19,6 +19,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             let _ = index.get(key);
         }
         let entries: Vec<_> = index.clone().into_entries().collect();
+        assert_eq!(index.head().map(|head| head.entries), Some(entries.len() as u64));
         let sorted = entries.is_sorted_by_key(|(key, _)| *key);
         for (key, entry) in entries.iter().take(300) {
             // What is sorted is found.

@@ -1,15 +1,19 @@
-//! Where each key's newest record is: a small hash table over a sealed, sorted file.
+//! Where each key's newest record is: small hash tables over a sealed, sorted file.
 //!
-//! What was appended since the last checkpoint is in the hash table; everything older
-//! is in the index file, sorted by key, of which memory holds a copy at 16 bytes an entry:
-//! no lookup waits for a disk. Cookies, sizes of data and types stay on disk, in the needles.
+//! What was appended since the last checkpoint is in hash tables; everything older
+//! is in the index file, sorted by key and packed, of which memory holds a copy: no lookup waits
+//! for a disk. Cookies, sizes of data and types stay on disk, in the needles.
 
-mod blocks;
+mod first_keys;
+mod pages;
+mod recent;
 mod sealed;
+mod write;
 
-pub use sealed::{SealError, Sealed, write as write_sealed};
+pub use sealed::{SealError, Sealed};
+pub use write::write_sealed;
 
-use hashbrown::HashMap;
+use recent::Recent;
 
 use crate::format::index::{Entry, IndexHead};
 use crate::id::Key;
@@ -17,19 +21,19 @@ use crate::id::Key;
 /// The newest record of every key of a volume.
 #[derive(Default)]
 pub struct Index {
-    recent: HashMap<Key, Entry>,
+    recent: Recent,
     sealed: Sealed,
 }
 
 impl Index {
     /// An index of what `sealed` tells.
     pub fn new(sealed: Sealed) -> Self {
-        Self { recent: HashMap::new(), sealed }
+        Self { recent: Recent::default(), sealed }
     }
 
     /// The newest record of `key`, which may be a tombstone.
     pub fn get(&self, key: Key) -> Option<Entry> {
-        self.recent.get(&key).copied().or_else(|| self.sealed.get(key))
+        self.recent.get(key).or_else(|| self.sealed.get(key))
     }
 
     /// Notes a newer record of `key`.
@@ -39,10 +43,10 @@ impl Index {
 
     /// Forgets an aborted record. Only what no checkpoint has covered can be aborted.
     pub fn forget(&mut self, key: Key) {
-        self.recent.remove(&key);
+        self.recent.remove(key);
     }
 
-    /// Entries that only the hash table has.
+    /// Entries that only the hash tables have.
     pub fn recent_len(&self) -> usize {
         self.recent.len()
     }
@@ -52,24 +56,23 @@ impl Index {
         self.sealed.head()
     }
 
-    /// A copy of the hash table and a handle on the sealed part, for a checkpoint to merge.
+    /// A copy of the hash tables and a handle on the sealed part, for a checkpoint to merge.
     pub fn snapshot(&self) -> (Vec<(Key, Entry)>, Sealed) {
-        let mut recent: Vec<_> = self.recent.iter().map(|(key, entry)| (*key, *entry)).collect();
+        let mut recent: Vec<_> = self.recent.iter().collect();
         recent.sort_unstable_by_key(|(key, _)| *key);
         (recent, self.sealed.clone())
     }
 
     /// Like [`Index::snapshot`], of the keys from `first` on, and in no order.
     pub fn snapshot_from(&self, first: Key) -> (Vec<(Key, Entry)>, Sealed) {
-        let recent = self.recent.iter().filter(|(key, _)| **key >= first);
-        (recent.map(|(key, entry)| (*key, *entry)).collect(), self.sealed.clone())
+        let recent = self.recent.iter().filter(|(key, _)| *key >= first);
+        (recent.collect(), self.sealed.clone())
     }
 
-    /// Puts a newer sealed part in place and drops from the hash table what it covers.
+    /// Puts a newer sealed part in place and drops from the hash tables what it covers.
     pub fn reseal(&mut self, sealed: Sealed) {
         let covered = sealed.covered_end();
-        self.recent.retain(|_, entry| entry.offset >= covered);
-        self.recent.shrink_to_fit();
+        self.recent.retain(|entry| entry.offset >= covered);
         self.sealed = sealed;
     }
 

@@ -1,21 +1,19 @@
-//! The index file, written once and then in memory.
+//! The index file, once written: in memory.
 
 use std::io;
 use std::sync::Arc;
 
-use super::blocks::Blocks;
-use crate::format::index::{
-    BLOCK_BYTES, ENTRIES_PER_BLOCK, Entry, IndexHead, block_to_bytes, entry_at,
-};
+use super::pages::Pages;
+use crate::format::index::{BLOCK_BYTES, Entry, IndexHead};
 use crate::format::superblock::Superblock;
 use crate::format::{FormatError, NeedleOffset};
 use crate::id::Key;
-use crate::storage::{Disk, File, read_up_to, write_all_at};
+use crate::storage::{File, read_up_to};
 
 /// An index file, checked and in memory. The default one is empty. Clones share the memory.
 #[derive(Clone, Default)]
 pub struct Sealed {
-    file: Option<Arc<(IndexHead, Blocks)>>,
+    file: Option<Arc<(IndexHead, Pages)>>,
 }
 
 /// Why an index file is not used. The volume is scanned instead.
@@ -61,10 +59,10 @@ impl Sealed {
         if file.size_bytes()? != head.file_bytes() {
             return Err(FormatError::Short { what: "index file" }.into());
         }
-        let blocks = Blocks::read(file, &head)?;
+        let pages = Pages::read(file, &head)?;
         // The page cache need not hold it a second time. Where it does, nothing is lost.
         let _ = file.evict(0..u64::MAX);
-        Ok(Self { file: Some(Arc::new((head, blocks))) })
+        Ok(Self { file: Some(Arc::new((head, pages))) })
     }
 
     /// The file's head; `None` for the empty index.
@@ -77,19 +75,10 @@ impl Sealed {
         self.head().map_or(NeedleOffset::default(), |head| head.covered_end)
     }
 
-    /// The entry of `key`, by binary search: first for its block, then within it.
+    /// The entry of `key`.
     pub fn get(&self, key: Key) -> Option<Entry> {
-        let (head, blocks) = self.file.as_deref()?;
-        let count = head.entries.div_ceil(ENTRIES_PER_BLOCK as u64);
-        let first_key = |at| key_at(blocks.get(at)?, 0);
-        let after = partition_point(count, |at| first_key(at).is_some_and(|first| first <= key));
-        let block_number = after.checked_sub(1)?;
-        let block = blocks.get(block_number)?;
-        let entries = entries_in_block(head, block_number);
-        let after =
-            partition_point(entries, |at| key_at(block, at).is_some_and(|found| found <= key));
-        let (found, entry) = entry_at(block, usize::try_from(after.checked_sub(1)?).ok()?)?;
-        (found == key).then_some(entry)
+        let (_, pages) = self.file.as_deref()?;
+        pages.get(pages.number_of(key)?)?.get(key)
     }
 
     /// All entries, sorted by key.
@@ -99,101 +88,19 @@ impl Sealed {
 
     /// The entries of the keys from `first` on, sorted.
     pub fn into_entries_of(self, first: Key) -> impl Iterator<Item = (Key, Entry)> {
-        let first = self.count_below(first);
-        self.into_entries_from(first)
+        let pages = self.file.as_deref().map(|(_, pages)| pages);
+        let number = pages.and_then(|pages| pages.number_of(first)).unwrap_or_default();
+        self.into_entries_from(number).skip_while(move |(key, _)| *key < first)
     }
 
-    /// How many entries have keys below `key`.
-    fn count_below(&self, key: Key) -> u64 {
-        let Some((head, blocks)) = self.file.as_deref() else { return 0 };
-        partition_point(head.entries, |number| {
-            let at = number % ENTRIES_PER_BLOCK as u64;
-            let found = blocks.get(number / ENTRIES_PER_BLOCK as u64);
-            found.and_then(|block| key_at(block, at)).is_some_and(|found| found < key)
+    /// The entries from this page on. One page at a time is unpacked.
+    fn into_entries_from(self, page: usize) -> impl Iterator<Item = (Key, Entry)> {
+        let pages = self.file.as_deref().map_or(0, |(_, pages)| pages.len());
+        (page..pages).flat_map(move |number| {
+            let page = self.file.as_deref().and_then(|(_, pages)| pages.get(number));
+            page.map_or_else(Vec::new, |page| page.entries().collect())
         })
     }
-
-    fn into_entries_from(self, first: u64) -> impl Iterator<Item = (Key, Entry)> {
-        let entries = self.head().map_or(0, |head| head.entries);
-        (first..entries).filter_map(move |number| {
-            let (_, blocks) = self.file.as_deref()?;
-            let block = blocks.get(number / ENTRIES_PER_BLOCK as u64)?;
-            entry_at(block, usize::try_from(number).ok()? % ENTRIES_PER_BLOCK)
-        })
-    }
-}
-
-fn key_at(block: &[u8], at: u64) -> Option<Key> {
-    entry_at(block, usize::try_from(at).ok()?).map(|(key, _)| key)
-}
-
-fn entries_in_block(head: &IndexHead, block: u64) -> u64 {
-    (head.entries - block * ENTRIES_PER_BLOCK as u64).min(ENTRIES_PER_BLOCK as u64)
-}
-
-/// The first number below `end` for which `holds` is false, if it holds for all before.
-fn partition_point(end: u64, holds: impl Fn(u64) -> bool) -> u64 {
-    let (mut low, mut high) = (0, end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if holds(middle) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
-/// Writes an index file under `name` and opens it. It is whole under that name or not there at all.
-///
-/// `head.entries` is filled in from `entries`, which must be sorted by key.
-pub fn write(
-    disk: &dyn Disk,
-    name: &str,
-    mut head: IndexHead,
-    entries: impl Iterator<Item = (Key, Entry)>,
-    superblock: &Superblock,
-) -> Result<Sealed, SealError> {
-    let temporary = format!("{name}.tmp");
-    match disk.remove(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let file = disk.create(&temporary)?;
-    head.entries = write_blocks(&*file, &head, entries)?;
-    write_all_at(&*file, &head.to_bytes(), 0)?;
-    file.sync()?;
-    disk.rename(&temporary, name)?;
-    disk.sync()?;
-    Sealed::open(&*file, superblock, u64::MAX)
-}
-
-/// Writes the entries behind the head, in steps of 1 MiB, and tells how many there were.
-fn write_blocks(
-    file: &dyn File,
-    head: &IndexHead,
-    entries: impl Iterator<Item = (Key, Entry)>,
-) -> io::Result<u64> {
-    const STEP_BYTES: usize = 1 << 20;
-    let mut entries = entries.peekable();
-    let mut position = BLOCK_BYTES as u64;
-    let mut count = 0;
-    while entries.peek().is_some() {
-        let mut step = Vec::with_capacity(STEP_BYTES);
-        while step.len() < STEP_BYTES && entries.peek().is_some() {
-            let block: Vec<_> = entries.by_ref().take(ENTRIES_PER_BLOCK).collect();
-            count += block.len() as u64;
-            step.extend_from_slice(&block_to_bytes(
-                &block,
-                head.salt(),
-                position + step.len() as u64,
-            ));
-        }
-        write_all_at(file, &step, position)?;
-        position += step.len() as u64;
-    }
-    Ok(count)
 }
 
 #[cfg(test)]
@@ -201,7 +108,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::format::index::page::PageBuilder;
     use crate::id::VolumeId;
+    use crate::index::write_sealed;
+    use crate::storage::Disk;
     use crate::storage::memory::MemoryDisk;
 
     fn superblock() -> Superblock {
@@ -217,17 +127,8 @@ mod tests {
 
     fn head() -> IndexHead {
         IndexHead {
-            volume: superblock().volume,
-            replica: superblock().replica,
-            generation: 2,
             covered_end: NeedleOffset::from_blocks(1000),
-            entries: 0,
-            live_needles: 0,
-            live_bytes: 0,
-            tombstones: 0,
-            last_append_ns: 0,
-            digest: 0,
-            digest_exact: true,
+            ..IndexHead::empty(&superblock())
         }
     }
 
@@ -240,22 +141,67 @@ mod tests {
             .collect()
     }
 
+    /// Several pages of them from about 600 on.
+    fn far_apart(count: u64) -> impl Iterator<Item = u64> {
+        (0..count).map(move |number| 5 + number * (u64::MAX / 2 / count))
+    }
+
     fn sealed(disk: &MemoryDisk, entries: &[(Key, Entry)]) -> Sealed {
-        write(disk, "i", head(), entries.iter().copied(), &superblock()).unwrap()
+        write_sealed(disk, "i", head(), entries.iter().copied(), &superblock()).unwrap()
     }
 
     #[test]
     fn finds_every_key_and_no_other() {
-        for count in [0, 1, 2, 254, 255, 256, 510, 511, 2000] {
-            let entries = entries((0..count).map(|key| key * 10 + 5));
+        for count in [0, 1, 2, 3, 500, 2000, 5000] {
+            let entries = entries(far_apart(count));
             let sealed = sealed(&MemoryDisk::new(), &entries);
             for (key, entry) in &entries {
                 assert_eq!(sealed.get(*key), Some(*entry));
                 assert_eq!(sealed.get(Key::new(key.get() + 1)), None);
                 assert_eq!(sealed.get(Key::new(key.get() - 1)), None);
             }
+            assert_eq!(sealed.get(Key::new(0)), None);
             assert_eq!(sealed.get(Key::new(u64::MAX)), None);
             assert_eq!(sealed.into_entries().collect::<Vec<_>>(), entries);
+        }
+    }
+
+    #[test]
+    fn entries_are_read_from_any_key_on() {
+        let entries = entries(far_apart(2000));
+        let sealed = sealed(&MemoryDisk::new(), &entries);
+        for (at, (key, _)) in entries.iter().enumerate() {
+            let from = |key| sealed.clone().into_entries_of(Key::new(key)).next();
+            assert_eq!(from(key.get()), Some(entries[at]));
+            assert_eq!(from(key.get() - 1), Some(entries[at]));
+            assert_eq!(from(key.get() + 1), entries.get(at + 1).copied());
+        }
+        assert!(sealed.into_entries_of(Key::new(0)).eq(entries));
+    }
+
+    /// A file with right checksums, written by somebody else.
+    #[test]
+    fn pages_out_of_order_and_wrong_counts_are_refused() {
+        let disk = MemoryDisk::new();
+        let open = |count: u64, pages: [[u64; 2]; 2]| {
+            let salt = head().salt();
+            let head = IndexHead { entries: count, pages: pages.len() as u64, ..head() };
+            let mut bytes = head.to_bytes().to_vec();
+            for keys in pages {
+                let mut page = PageBuilder::default();
+                for (key, entry) in entries(keys.into_iter()) {
+                    assert!(page.push(key, entry));
+                }
+                bytes.extend_from_slice(&page.finish(salt, bytes.len() as u64).unwrap());
+            }
+            disk.put("i", bytes);
+            Sealed::open(&*disk.open("i").unwrap(), &superblock(), 8000)
+        };
+        assert!(open(4, [[1, 2], [3, 9]]).is_ok());
+        for (count, pages) in [(3, [[1, 2], [3, 9]]), (4, [[3, 9], [1, 2]]), (4, [[1, 3], [3, 9]])]
+        {
+            let refused = open(count, pages);
+            assert!(matches!(refused, Err(SealError::Format(FormatError::Field { .. }))));
         }
     }
 
@@ -277,8 +223,9 @@ mod tests {
     #[test]
     fn damage_anywhere_is_found_when_opening() {
         let disk = MemoryDisk::new();
-        sealed(&disk, &entries(0..600));
+        sealed(&disk, &entries(far_apart(1200)));
         let len = disk.bytes("i").unwrap().len();
+        assert!(len > 3 * BLOCK_BYTES, "a file of several pages");
         for at in (0..len).step_by(101) {
             disk.flip("i", at, 4);
             assert!(
@@ -301,7 +248,7 @@ mod tests {
     #[test]
     fn a_bad_sector_anywhere_is_an_error_when_opening_and_no_trouble_afterwards() {
         let disk = MemoryDisk::new();
-        let entries = entries(0..600);
+        let entries = entries(far_apart(1200));
         let opened = sealed(&disk, &entries);
         let len = disk.bytes("i").unwrap().len() as u64;
         for at in (0..len).step_by(BLOCK_BYTES / 2) {

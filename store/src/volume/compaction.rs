@@ -23,7 +23,7 @@ use super::record::{Body, pad};
 use super::scanner::{Found, Scanner};
 use super::writer::{TOMBSTONE_RESERVE_BYTES, Writer};
 use crate::error::StoreError;
-use crate::format::index::{Entry, IndexHead};
+use crate::format::index::{Entry, most_file_bytes};
 use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
 use crate::format::{NeedleOffset, Salt};
@@ -131,11 +131,9 @@ impl Copy {
 
     /// Sets the space aside first: a copy is never begun that the disk cannot hold.
     fn reserve(&self, totals: Totals) -> Result<(), StoreError> {
-        let bytes =
-            SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * 64 + LAST_ROUND_BYTES;
+        let bytes = totals.used_bytes().saturating_add(LAST_ROUND_BYTES);
         let entries = totals.live_needles + totals.tombstones;
-        let index_bytes = IndexHead { entries, ..IndexHead::empty(&self.superblock) }.file_bytes();
-        let needed = bytes + index_bytes;
+        let needed = bytes.saturating_add(most_file_bytes(entries));
         let space = self.shared.disk.space().map_err(|error| self.io(error))?;
         if space.free_bytes < needed.saturating_add(self.shared.options.min_free_bytes) {
             return Err(StoreError::DiskFull(self.shared.id));
@@ -258,8 +256,8 @@ impl Copy {
             return Ok(());
         }
         let entry = self.put_record(header, record.get(HEADER_BYTES..).unwrap_or_default())?;
-        self.totals.tombstones += 1;
-        self.proof.expect_tombstone();
+        self.totals.add_tombstone(header);
+        self.proof.expect_tombstone(header);
         self.note(header.key, Entry::tombstone(entry.offset));
         Ok(())
     }
@@ -470,7 +468,7 @@ impl Copy {
 
 /// A tombstone goes when it is old enough, so that no put of its needle is on its way any more.
 /// Another replica that has not got it yet would give the needle back, so it must be confirmed too.
-fn keep_tombstones_from_ns(shared: &Shared) -> u64 {
+pub(super) fn keep_tombstones_from_ns(shared: &Shared) -> u64 {
     let old_enough = unix_time().saturating_sub(shared.options.tombstone_retention).as_nanos();
     let old_enough = u64::try_from(old_enough).unwrap_or(u64::MAX);
     if shared.options.replicated {

@@ -333,9 +333,9 @@ impl Staged {
             }
             Change::Delete { record_bytes, content } => {
                 live.totals.remove(record_bytes, content);
-                live.totals.tombstones += 1;
+                live.totals.add_tombstone(header);
             }
-            Change::DeleteUnknown => live.totals.tombstones += 1,
+            Change::DeleteUnknown => live.totals.add_tombstone(header),
         }
         if let Change::Put | Change::Repair { .. } = change {
             live.totals.add(entry.record_bytes(), content(header));

@@ -11,6 +11,7 @@ use super::fence::Fence;
 use super::scrub::ScrubState;
 use crate::error::StoreError;
 use crate::format::index::{Entry, IndexHead};
+use crate::format::needle::record_bytes;
 use crate::format::superblock::Superblock;
 use crate::format::{NeedleOffset, Salt};
 use crate::id::{Epoch, Key, VolumeId};
@@ -166,9 +167,12 @@ impl Live {
             generation: self.superblock.generation,
             covered_end: self.end,
             entries: 0,
+            pages: 0,
             live_needles: self.totals.live_needles,
             live_bytes: self.totals.live_bytes,
             tombstones: self.totals.tombstones,
+            tombstone_bytes: self.totals.tombstone_bytes,
+            newest_tombstone_ns: self.totals.newest_tombstone_ns,
             last_append_ns: self.last_append_ns,
             digest: self.totals.digest,
             digest_exact: self.totals.digest_exact,
@@ -176,12 +180,24 @@ impl Live {
     }
 }
 
+/// A tombstone that says nothing of the name that it removed.
+const BARE_TOMBSTONE_BYTES: u64 = record_bytes(0, 0);
+
 impl From<&IndexHead> for Totals {
     fn from(head: &IndexHead) -> Self {
         Self {
             live_needles: head.live_needles,
             live_bytes: head.live_bytes,
             tombstones: head.tombstones,
+            tombstone_bytes: head
+                .tombstone_bytes
+                .max(head.tombstones.saturating_mul(BARE_TOMBSTONE_BYTES)),
+            // Where it was not counted yet, none is younger than the last record.
+            newest_tombstone_ns: if head.tombstone_bytes > 0 {
+                head.newest_tombstone_ns
+            } else {
+                head.last_append_ns
+            },
             digest: head.digest,
             digest_exact: head.digest_exact,
         }

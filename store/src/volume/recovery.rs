@@ -201,7 +201,7 @@ impl Recovery<'_> {
                 Entry::of_record(offset, record_bytes)
             }
             Kind::Tombstone => {
-                self.found.totals.tombstones += 1;
+                self.found.totals.add_tombstone(header);
                 Entry::tombstone(offset)
             }
             Kind::Abort => return self.take_back(header.key),

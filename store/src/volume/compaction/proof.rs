@@ -33,8 +33,8 @@ impl Proof {
         self.written.add(header.record_bytes(), content(header));
     }
 
-    pub(super) fn expect_tombstone(&mut self) {
-        self.written.tombstones += 1;
+    pub(super) fn expect_tombstone(&mut self, header: &NeedleHeader) {
+        self.written.add_tombstone(header);
     }
 
     pub(super) fn expect_damage(&mut self, range: Range<u64>) {
@@ -106,7 +106,7 @@ impl Copy {
         let range = offset.bytes()..offset.bytes() + header.record_bytes();
         match header.kind {
             Kind::Data => self.proof.read.add(header.record_bytes(), content(&header)),
-            Kind::Tombstone => self.proof.read.tombstones += 1,
+            Kind::Tombstone => self.proof.read.add_tombstone(&header),
             Kind::Abort => return Err(self.disproved(range.start, "a record that was not written")),
         }
         // Of a tombstone, the header is all that deletes.

@@ -35,6 +35,38 @@ fn compaction_keeps_what_lives_and_drops_what_does_not() {
     assert_eq!(disk.list().unwrap().len(), 2, "{:?}", disk.list());
 }
 
+/// Else a volume of young tombstones would be compacted again and again for nothing.
+#[test]
+fn kept_tombstones_are_no_garbage_however_long_the_names_that_they_carry() {
+    let (disk, volume) = new_volume();
+    for (key, length) in (0..50).zip((0..).step_by(10)) {
+        put(&volume, &[key]).unwrap();
+        let removed = Meta { name: "x".repeat(length), ..Meta::default() };
+        let deleted = volume.delete_under(None, Key::new(key), cookie(key), &removed).unwrap();
+        assert!(deleted.blocking_recv().unwrap().unwrap());
+    }
+    let before = volume.stats();
+    assert!(before.garbage_bytes > 0);
+    let done = volume.compact(&Progress::default()).unwrap();
+    let kept = before.file_bytes - before.garbage_bytes;
+    assert_eq!((done.after_bytes, volume.stats().garbage_bytes), (kept, 0));
+    volume.checkpoint().unwrap();
+    drop(volume);
+    // As the index file says it, and as the records themselves do.
+    let volume = open(&disk);
+    assert_eq!((volume.stats().totals.tombstones, volume.stats().garbage_bytes), (50, 0));
+    drop(volume);
+    disk.remove(&files::index(id(), 2)).unwrap();
+    assert_eq!(open(&disk).stats().garbage_bytes, 0);
+    // Once all of them may go, they are what a compaction is for.
+    let old = VolumeOptions { tombstone_retention: Duration::ZERO, ..options() };
+    let volume = open_with(&disk, old).unwrap().0;
+    let garbage = volume.stats().garbage_bytes;
+    assert!(garbage > 50 * 64, "{garbage}");
+    let done = volume.compact(&Progress::default()).unwrap();
+    assert_eq!((done.before_bytes - done.after_bytes, volume.stats().garbage_bytes), (garbage, 0));
+}
+
 #[test]
 fn compaction_drops_tombstones_that_are_old_enough() {
     let (disk, volume) = new_volume();

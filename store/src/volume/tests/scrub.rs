@@ -54,7 +54,8 @@ fn one_pass_names_every_flipped_byte_of_what_is_alive() {
 #[test]
 fn a_rotten_index_file_is_found_and_written_again() {
     let (disk, volume) = new_volume();
-    (0..400).for_each(|key| put(&volume, &[key]).unwrap());
+    let far_apart = (0..700).map(|number| needle(number * (u64::MAX / 700), b"small"));
+    volume.put(far_apart.collect()).unwrap().blocking_recv().unwrap().unwrap();
     volume.checkpoint().unwrap();
     let name = files::index(id(), 1);
     let good = disk.bytes(&name).unwrap();
@@ -62,7 +63,7 @@ fn a_rotten_index_file_is_found_and_written_again() {
     let problems = |volume: &Volume| {
         let mut problems = Vec::new();
         loop {
-            let step = volume.scrub_step(300).unwrap();
+            let step = volume.scrub_step(4096).unwrap();
             if let Some(problem) = step.index_problem {
                 problems.push(problem);
                 volume.restore_index_file().unwrap();

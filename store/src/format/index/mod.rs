@@ -7,7 +7,7 @@
 //! | offset | size | field | meaning |
 //! |---|---|---|---|
 //! | 0 | 8 | magic | `89 48 41 59 49 44 58 0A` (`\x89HAYIDX\n`) |
-//! | 8 | 2 | version | 1; a reader drops any other |
+//! | 8 | 2 | version | 2; a reader drops any other |
 //! | 10 | 2 | digest exact | 1 if the digest was kept exactly, else 0 |
 //! | 12 | 4 | volume | volume id |
 //! | 16 | 16 | replica | UUID of the replica |
@@ -20,43 +20,32 @@
 //! | 72 | 8 | tombstones | |
 //! | 80 | 8 | last append | nanoseconds since 1970 of the last record covered |
 //! | 88 | 16 | digest | order-independent digest of the live needles |
-//! | 104 | 3988 | reserved | zero |
+//! | 104 | 8 | tombstone bytes | of whole records; 0 in files of writers that did not count them |
+//! | 112 | 8 | newest tombstone | when it was appended, in nanoseconds since 1970; 0 as above |
+//! | 120 | 8 | pages | number of pages |
+//! | 128 | 3964 | reserved | zero |
 //! | 4092 | 4 | checksum | CRC32 of bytes 0 to 4091, begun with the file's [`Salt`] and offset 0 |
 //!
-//! Then come blocks of 4 KiB with 255 entries each, the last one maybe fewer:
-//!
-//! | offset | size | field | meaning |
-//! |---|---|---|---|
-//! | 16 x i | 8 | key | rising strictly through the whole file |
-//! | 16 x i + 8 | 4 | offset | of the record, in blocks of 8 bytes |
-//! | 16 x i + 12 | 4 | size | of the record, in blocks of 8 bytes; 0 for a tombstone |
-//! | 4080 | 12 | reserved | zero |
-//! | 4092 | 4 | checksum | CRC32 of bytes 0 to 4091, begun with the file's [`Salt`] and the block's offset |
-//!
-//! A block is a page: a lookup touches one, and one flipped bit costs one checksum.
+//! Then come [pages](page) of 4 KiB with the entries: keys rise strictly through the whole file.
+//! A lookup touches one page, and one flipped bit costs one checksum.
+
+mod bits;
+pub mod page;
 
 use bytes::{Buf, BufMut};
 use uuid::Uuid;
 
 use super::superblock::{SUPERBLOCK_BYTES, Superblock};
 use super::{FormatError, NeedleOffset, Salt};
-use crate::id::{Key, VolumeId};
+use crate::id::VolumeId;
 
-/// Size of the head and of every block of entries.
+/// Size of the head and of every page of entries.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// Entries in a full block.
-pub const ENTRIES_PER_BLOCK: usize = 255;
-
-/// Size of one entry.
-pub const ENTRY_BYTES: usize = 16;
-
 const MAGIC: [u8; 8] = *b"\x89HAYIDX\n";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const CHECKSUM_AT: usize = BLOCK_BYTES - 4;
 const WHAT: &str = "index head";
-
-const _: () = assert!(ENTRIES_PER_BLOCK * ENTRY_BYTES + 12 + 4 == BLOCK_BYTES);
 
 /// Where the newest record of a key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +69,18 @@ pub struct IndexHead {
     pub covered_end: NeedleOffset,
     /// Number of entries in the file.
     pub entries: u64,
+    /// Number of pages that they take.
+    pub pages: u64,
     /// Needles that are not deleted.
     pub live_needles: u64,
     /// Bytes of their records.
     pub live_bytes: u64,
     /// Keys that are deleted and whose tombstones are still kept.
     pub tombstones: u64,
+    /// Bytes of the tombstones' records; 0 where the file's writer did not count them yet.
+    pub tombstone_bytes: u64,
+    /// When the newest of them was appended, in nanoseconds since 1970; 0 as above.
+    pub newest_tombstone_ns: u64,
     /// When the last record covered was appended, in nanoseconds since 1970.
     pub last_append_ns: u64,
     /// Sum over the live needles; see `volume::digest`.
@@ -126,9 +121,12 @@ impl IndexHead {
             generation: superblock.generation,
             covered_end: NeedleOffset::from_bytes(SUPERBLOCK_BYTES as u64).unwrap_or_default(),
             entries: 0,
+            pages: 0,
             live_needles: 0,
             live_bytes: 0,
             tombstones: 0,
+            tombstone_bytes: 0,
+            newest_tombstone_ns: 0,
             last_append_ns: 0,
             digest: 0,
             digest_exact: true,
@@ -141,11 +139,8 @@ impl IndexHead {
     }
 
     /// How long the whole file is.
-    pub fn file_bytes(&self) -> u64 {
-        self.entries
-            .div_ceil(ENTRIES_PER_BLOCK as u64)
-            .saturating_add(1)
-            .saturating_mul(BLOCK_BYTES as u64)
+    pub const fn file_bytes(&self) -> u64 {
+        file_bytes(self.pages)
     }
 
     /// The first block of the file.
@@ -166,6 +161,9 @@ impl IndexHead {
         out.put_u64_le(self.tombstones);
         out.put_u64_le(self.last_append_ns);
         out.put_u128_le(self.digest);
+        out.put_u64_le(self.tombstone_bytes);
+        out.put_u64_le(self.newest_tombstone_ns);
+        out.put_u64_le(self.pages);
         seal_block(&mut block, self.salt(), 0);
         block
     }
@@ -199,6 +197,9 @@ impl IndexHead {
             tombstones: left.get_u64_le(),
             last_append_ns: left.get_u64_le(),
             digest: left.get_u128_le(),
+            tombstone_bytes: left.get_u64_le(),
+            newest_tombstone_ns: left.get_u64_le(),
+            pages: left.get_u64_le(),
             digest_exact: exact == 1,
         };
         check_block(block, head.salt(), 0)?;
@@ -209,29 +210,13 @@ impl IndexHead {
     }
 }
 
-/// Writes up to [`ENTRIES_PER_BLOCK`] entries, sorted by key, as the block at `position` of the file.
-pub fn block_to_bytes(entries: &[(Key, Entry)], salt: Salt, position: u64) -> [u8; BLOCK_BYTES] {
-    debug_assert!(entries.len() <= ENTRIES_PER_BLOCK);
-    let mut block = [0; BLOCK_BYTES];
-    let mut out = &mut block[..];
-    for (key, entry) in entries {
-        out.put_u64_le(key.get());
-        out.put_u32_le(entry.offset.blocks());
-        out.put_u32_le(entry.size_blocks);
-    }
-    seal_block(&mut block, salt, position);
-    block
+/// How long an index file with so many entries may be at most.
+pub const fn most_file_bytes(entries: u64) -> u64 {
+    file_bytes(entries.div_ceil(page::MIN_ENTRIES_PER_PAGE as u64))
 }
 
-/// Reads entry number `at` of a block, whose checksum the caller has checked once.
-pub fn entry_at(block: &[u8], at: usize) -> Option<(Key, Entry)> {
-    if at >= ENTRIES_PER_BLOCK {
-        return None;
-    }
-    let mut bytes = block.get(at * ENTRY_BYTES..)?.first_chunk::<ENTRY_BYTES>()?.as_slice();
-    let key = Key::new(bytes.get_u64_le());
-    let offset = NeedleOffset::from_blocks(bytes.get_u32_le());
-    Some((key, Entry { offset, size_blocks: bytes.get_u32_le() }))
+const fn file_bytes(pages: u64) -> u64 {
+    pages.saturating_add(1).saturating_mul(BLOCK_BYTES as u64)
 }
 
 /// Checks the block at `position` of an index file.
@@ -253,7 +238,9 @@ fn seal_block(block: &mut [u8; BLOCK_BYTES], salt: Salt, position: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::page::{Page, PageBuilder};
     use super::*;
+    use crate::id::Key;
 
     fn sample() -> IndexHead {
         IndexHead {
@@ -262,9 +249,12 @@ mod tests {
             generation: 3,
             covered_end: NeedleOffset::from_blocks(123_456),
             entries: 3,
+            pages: 1,
             live_needles: 2,
             live_bytes: 4096,
             tombstones: 1,
+            tombstone_bytes: 0,
+            newest_tombstone_ns: 0,
             last_append_ns: 1_700_000_000_000_000_001,
             digest: 0x0123_4567_89ab_cdef_0f1e_2d3c_4b5a_6978,
             digest_exact: true,
@@ -278,18 +268,23 @@ mod tests {
         vec![entry(1, 512, 20), entry(9, 532, 0), entry(u64::MAX, 540, 7)]
     }
 
+    fn page(position: u64) -> [u8; BLOCK_BYTES] {
+        let mut builder = PageBuilder::default();
+        assert!(entries().into_iter().all(|(key, entry)| builder.push(key, entry)));
+        builder.finish(sample().salt(), position).unwrap()
+    }
+
     fn file() -> Vec<u8> {
-        let mut bytes = sample().to_bytes().to_vec();
-        bytes.extend_from_slice(&block_to_bytes(&entries(), sample().salt(), BLOCK_BYTES as u64));
-        bytes
+        [sample().to_bytes(), page(BLOCK_BYTES as u64)].concat()
     }
 
     fn read(bytes: &[u8]) -> Result<(IndexHead, Vec<(Key, Entry)>), FormatError> {
         let head = IndexHead::from_bytes(bytes)?;
         let block = bytes.get(BLOCK_BYTES..).unwrap_or_default();
         check_block(block, head.salt(), BLOCK_BYTES as u64)?;
-        let entries = (0..3).map(|at| entry_at(block, at).unwrap()).collect();
-        Ok((head, entries))
+        let page = Page::of(block).ok_or(FormatError::Field { what: "index page" })?;
+        page.check()?;
+        Ok((head, page.entries().collect()))
     }
 
     #[test]
@@ -300,9 +295,22 @@ mod tests {
 
     #[test]
     fn yesterdays_file_still_opens() {
-        let golden = include_bytes!("../../testdata/v1/index.bin");
+        let golden = include_bytes!("../../../testdata/v2/index.bin");
         assert_eq!(read(golden), Ok((sample(), entries())));
         assert_eq!(file(), golden);
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_refused_by_its_version() {
+        let golden = include_bytes!("../../../testdata/v1/index.bin");
+        let refused = FormatError::Version { what: WHAT, got: 1, supported: 2 };
+        assert_eq!(read(golden), Err(refused));
+    }
+
+    #[test]
+    fn what_is_known_of_tombstones_is_kept() {
+        let head = IndexHead { tombstone_bytes: 88, newest_tombstone_ns: 7, ..sample() };
+        assert_eq!(IndexHead::from_bytes(&head.to_bytes()), Ok(head));
     }
 
     #[test]
@@ -325,8 +333,9 @@ mod tests {
 
     #[test]
     fn swapped_blocks_are_found() {
+        let position = BLOCK_BYTES as u64;
         let salt = sample().salt();
-        let block = block_to_bytes(&entries(), salt, BLOCK_BYTES as u64);
-        assert!(check_block(&block, salt, 2 * BLOCK_BYTES as u64).is_err());
+        assert_eq!(check_block(&page(position), salt, position), Ok(()));
+        assert!(check_block(&page(position), salt, 2 * position).is_err());
     }
 }
