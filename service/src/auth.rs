@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq as _;
 
 use crate::ApiError;
+use crate::listen::{App, Head, Shortcut};
 
 const HIDDEN: &str = "<hidden>";
 
@@ -83,12 +84,28 @@ impl<'de> Deserialize<'de> for Secret {
 /// `/healthz` stays open, as probes carry no credentials. Without a token, or with an empty one,
 /// everything is open: a server must then refuse to listen beyond loopback
 /// ([`crate::listen::is_loopback`]).
-pub fn require_bearer(router: Router, token: Option<Secret>) -> Router {
+pub fn require_bearer(app: impl Into<App>, token: Option<Secret>) -> App {
+    let app = app.into();
     match token {
         Some(token) if !token.is_empty() => {
-            router.layer(middleware::from_fn_with_state(token, check))
+            let layer = middleware::from_fn_with_state(token.clone(), check);
+            let guarded = app.clone().into_router().layer(layer);
+            App::with_shortcut(guarded, Guarded { app, token })
         }
-        _ => router,
+        _ => app,
+    }
+}
+
+/// The shortcut of an app, for those who have the token. The router refuses the others.
+struct Guarded {
+    app: App,
+    token: Secret,
+}
+
+impl Shortcut for Guarded {
+    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+        let sent = bearer(head.headers)?;
+        self.token.matches(sent).then(|| self.app.answer_at_once(head))?
     }
 }
 
@@ -115,6 +132,7 @@ pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::body::Body;
     use axum::routing::get;
     use tower::ServiceExt as _;
@@ -123,7 +141,7 @@ mod tests {
 
     async fn status(path: &str, authorization: &[&str]) -> u16 {
         let router = Router::new().route("/", get(|| async {})).route("/healthz", get(|| async {}));
-        let router = require_bearer(router, Some(Secret::new("s3cret")));
+        let router = require_bearer(router, Some(Secret::new("s3cret"))).into_router();
         let mut request = Request::get(path);
         for value in authorization {
             request = request.header(AUTHORIZATION, *value);

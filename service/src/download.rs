@@ -67,12 +67,8 @@ where
             content.sized(StatusCode::OK, size, body)
         }
         Selection::Single(range) => {
-            let position = content_range(&range, size);
-            let length = range.end - range.start;
-            let body = Body::from_stream(open(range).await?);
-            let mut answer = content.sized(StatusCode::PARTIAL_CONTENT, length, body);
-            answer.headers_mut().insert(CONTENT_RANGE, position);
-            answer
+            let body = Body::from_stream(open(range.clone()).await?);
+            content.part(&range, body)
         }
         Selection::Multi(ranges) => {
             let parts = Multipart::new(ranges, size, &content.content_type);
@@ -86,9 +82,44 @@ where
     })
 }
 
+/// Answers a GET with `content`, all of which is `data`, as its conditions and range ask. `None` for
+/// what is rarer than that: errors, and several ranges. [`respond`] answers those.
+pub fn respond_at_once(
+    request: &HeaderMap,
+    content: Content,
+    data: Bytes,
+) -> Option<Response<Bytes>> {
+    match evaluate(&Method::GET, request, Some(&content.validators)) {
+        Outcome::Proceed => {}
+        Outcome::NotModified => {
+            return Some(content.answer(StatusCode::NOT_MODIFIED, Bytes::new()));
+        }
+        Outcome::PreconditionFailed => return None,
+    }
+    let size = content.size_bytes;
+    match select(request, size, &content.validators) {
+        Selection::Whole => Some(content.sized(StatusCode::OK, size, data)),
+        Selection::Single(range) => {
+            let (start, end) =
+                (usize::try_from(range.start).ok()?, usize::try_from(range.end).ok()?);
+            let part = (end <= data.len()).then(|| data.slice(start..end))?;
+            Some(content.part(&range, part))
+        }
+        Selection::Multi(_) | Selection::Unsatisfiable => None,
+    }
+}
+
 impl Content {
+    /// An answer with one range.
+    fn part<B>(self, range: &Range<u64>, body: B) -> Response<B> {
+        let position = content_range(range, self.size_bytes);
+        let mut answer = self.sized(StatusCode::PARTIAL_CONTENT, range.end - range.start, body);
+        answer.headers_mut().insert(CONTENT_RANGE, position);
+        answer
+    }
+
     /// An answer with the body's length and type.
-    fn sized(self, status: StatusCode, length: u64, body: Body) -> Response {
+    fn sized<B>(self, status: StatusCode, length: u64, body: B) -> Response<B> {
         let content_type = self.content_type.clone();
         let mut answer = self.answer(status, body);
         answer.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -97,7 +128,7 @@ impl Content {
         answer
     }
 
-    fn answer(self, status: StatusCode, body: Body) -> Response {
+    fn answer<B>(self, status: StatusCode, body: B) -> Response<B> {
         let mut answer = Response::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = self.headers;

@@ -11,6 +11,7 @@
 //! when it stops reading an answer after [`ListenOptions::write_stall_timeout`]. Bodies and answers
 //! must also keep up with [`RequestOptions::min_rate`].
 
+mod app;
 mod connection;
 mod crowd;
 mod limits;
@@ -20,7 +21,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use metrics::{counter, describe_counter, describe_gauge};
@@ -28,11 +28,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+pub use app::{App, Head, Shortcut};
 use crowd::Crowd;
 pub use limits::{LimitError, ListenLimits};
 
 use crate::Shutdown;
-use crate::request::{self, RequestOptions};
+use crate::request::{RequestLayer, RequestOptions};
 
 /// Counts connections closed by a limit. Labels: `listener`, `reason`.
 const CUT_OFF: &str = "hayrick_http_connections_cut_off_total";
@@ -114,45 +115,23 @@ pub fn is_loopback(address: SocketAddr) -> bool {
     }
 }
 
-/// Serves `router` on `listener` until `shutdown` is given and the drain is over.
+/// Serves `app`, which may be a router, on `listener` until `shutdown` is given and the drain is over.
 ///
 /// Handlers find the client's address in the extension `axum::extract::ConnectInfo<SocketAddr>`.
-pub async fn serve(
+pub fn serve(
     listener: TcpListener,
-    router: Router,
+    app: impl Into<App>,
     options: ListenOptions,
     shutdown: Shutdown,
-) {
-    let server = Arc::new(Server::new(router, options, shutdown));
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = server.shutdown.wait() => break,
-            Some(ended) = connections.join_next() => {
-                report_panic(ended);
-                continue;
-            }
-            accepted = server.accept(&listener) => accepted,
-        };
-        let Some((stream, peer)) = accepted else { continue };
-        // Only now does somebody need a place for whom others may have to make room.
-        let slot = tokio::select! {
-            () = server.shutdown.wait() => break,
-            slot = server.slot() => slot,
-        };
-        let server = Arc::clone(&server);
-        connections.spawn(async move {
-            connection::run(&server, stream, peer).await;
-            drop(slot);
-        });
-    }
-    drop(listener);
-    server.drain(connections).await;
+) -> impl Future<Output = ()> + Send {
+    Arc::new(Server::new(app.into(), options, shutdown)).serve(listener)
 }
 
 /// What all connections of one listener share.
 struct Server {
-    router: Router,
+    /// With the request layer around its router.
+    app: App,
+    layer: RequestLayer,
     options: ListenOptions,
     http: auto::Builder<TokioExecutor>,
     slots: Arc<Semaphore>,
@@ -162,7 +141,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(router: Router, options: ListenOptions, shutdown: Shutdown) -> Self {
+    fn new(app: App, options: ListenOptions, shutdown: Shutdown) -> Self {
         let max_head = usize::try_from(options.max_head_bytes).unwrap_or(usize::MAX).max(8 * 1024);
         let mut http = auto::Builder::new(TokioExecutor::new());
         // hyper's own header timeout would also cut idle connections, so `watch` does both.
@@ -174,8 +153,10 @@ impl Server {
             .initial_connection_window_size(HTTP2_WINDOW_BYTES)
             .max_send_buf_size(HTTP2_WINDOW_BYTES as usize)
             .max_concurrent_streams(HTTP2_STREAMS);
+        let layer = RequestLayer::new(options.request.clone());
         Self {
-            router: request::layered(router, options.request.clone()),
+            app: app.map_router(|router| layer.around(router)),
+            layer,
             slots: Arc::new(Semaphore::new(options.max_connections)),
             requests: Arc::new(Semaphore::new(options.max_connections)),
             crowd: Crowd::new(options.max_connections_per_client),
@@ -187,6 +168,33 @@ impl Server {
 
     fn name(&self) -> &'static str {
         self.options.request.listener
+    }
+
+    async fn serve(self: Arc<Self>, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = self.shutdown.wait() => break,
+                Some(ended) = connections.join_next() => {
+                    report_panic(ended);
+                    continue;
+                }
+                accepted = self.accept(&listener) => accepted,
+            };
+            let Some((stream, peer)) = accepted else { continue };
+            // Only now does somebody need a place for whom others may have to make room.
+            let slot = tokio::select! {
+                () = self.shutdown.wait() => break,
+                slot = self.slot() => slot,
+            };
+            let server = Arc::clone(&self);
+            connections.spawn(async move {
+                connection::run(&server, stream, peer).await;
+                drop(slot);
+            });
+        }
+        drop(listener);
+        self.drain(connections).await;
     }
 
     async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {

@@ -23,11 +23,12 @@ mod context;
 mod guard;
 mod rate;
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::EXPECT;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -41,9 +42,12 @@ pub use context::{Context, RequestId, TraceParent, current, current_id};
 pub use rate::MinRate;
 
 use crate::error::{self, ApiError};
+use crate::listen::{App, Head};
 pub(crate) use access::describe_metrics;
 
-use access::Access;
+pub(crate) use access::Access;
+
+use access::Measures;
 use body::lingering;
 
 /// `X-Request-Id`.
@@ -83,19 +87,57 @@ impl RequestOptions {
 
 /// Wraps a router in the request layer; see the module.
 pub fn layered(router: Router, options: RequestOptions) -> Router {
-    router.layer(middleware::from_fn_with_state(Arc::new(options), around))
+    RequestLayer::new(options).around(router)
 }
 
-async fn around(
-    State(options): State<Arc<RequestOptions>>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// What is done to all requests of a listener. Clones count in the same metrics.
+#[derive(Clone)]
+pub(crate) struct RequestLayer {
+    options: Arc<RequestOptions>,
+    measures: Arc<Measures>,
+}
+
+impl RequestLayer {
+    pub(crate) fn new(options: RequestOptions) -> Self {
+        let measures = Arc::new(Measures::new(options.listener));
+        Self { options: Arc::new(options), measures }
+    }
+
+    pub(crate) fn around(&self, router: Router) -> Router {
+        router.layer(middleware::from_fn_with_state(self.clone(), around))
+    }
+
+    /// What the shortcut of `app` answers, if it does, with all that the layer does to an answer.
+    pub(crate) fn answer_at_once<B: HttpBody>(
+        &self,
+        app: &App,
+        request: &axum::http::Request<B>,
+    ) -> Option<(Response<Bytes>, Access)> {
+        let started = Instant::now();
+        let may_be = app.has_shortcut() && request.body().is_end_stream();
+        if !may_be || guard::check(&self.options, request).is_err() {
+            return None;
+        }
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let head = Head { method, uri, headers };
+        // A panic is our bug; the router may do better, and answers for itself.
+        let answer = catch_unwind(AssertUnwindSafe(|| app.answer_at_once(&head)));
+        let mut answer = answer.ok().flatten()?;
+        let context = Context::of(headers);
+        answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::from(&context.request_id));
+        let access = Access::of_answer(&self.measures, &head, &context, started, &answer);
+        Some((answer, access))
+    }
+}
+
+async fn around(State(layer): State<RequestLayer>, request: Request, next: Next) -> Response {
     let context = Context::of(request.headers());
-    let access = Access::start(options.listener, &request, &context);
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let access = Access::start(&layer.measures, &Head { method, uri, headers }, &context);
     let span = access.span().clone();
     let id = HeaderValue::from(&context.request_id);
-    let answer = async move { error::in_json_form(pass(&options, request, next).await).await };
+    let answer =
+        async move { error::in_json_form(pass(&layer.options, request, next).await).await };
     let mut response = context.scope(answer.instrument(span)).await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     access.follow(response)

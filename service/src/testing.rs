@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::Shutdown;
-use crate::listen::{ListenOptions, serve};
+use crate::listen::{App, ListenOptions, serve};
 
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
@@ -18,11 +17,11 @@ pub(crate) struct TestServer {
 }
 
 impl TestServer {
-    pub(crate) async fn start(router: Router, options: ListenOptions) -> Self {
+    pub(crate) async fn start(app: impl Into<App>, options: ListenOptions) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
-        let task = tokio::spawn(serve(listener, router, options, shutdown.clone()));
+        let task = tokio::spawn(serve(listener, app.into(), options, shutdown.clone()));
         Self { address, shutdown, task }
     }
 

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response};
@@ -22,6 +23,7 @@ use tower::ServiceExt as _;
 use super::watch::{Activity, InFlight, Watched};
 use super::{BUSY_RETRY, CUT_OFF, OPEN, Server};
 use crate::ApiError;
+use crate::request::Access;
 
 /// Serves requests until the client leaves, a limit is passed, or the server stops.
 pub(super) async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
@@ -68,30 +70,55 @@ fn answer(
     activity: &Arc<Activity>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+) -> impl Future<Output = Result<Response<Sending>, Infallible>> + use<> {
     let in_flight = InFlight::begin(activity, request.version());
-    let router = server.router.clone();
-    let permit = Arc::clone(&server.requests).try_acquire_owned();
+    let permit = Arc::clone(&server.requests).try_acquire_owned().ok();
+    let work = if permit.is_none() {
+        Work::Refuse
+    } else if let Some((answer, access)) = server.layer.answer_at_once(&server.app, &request) {
+        Work::Send(answer, access)
+    } else {
+        Work::Route(server.app.clone().into_router(), request)
+    };
     async move {
-        let Ok(permit) = permit else {
-            let busy = ApiError::unavailable("too many requests at once", BUSY_RETRY);
-            return Ok(busy.with_code("Busy").into_response());
+        let response = match work {
+            Work::Send(answer, access) => answer.map(|data| Outgoing::AtOnce { data, access }),
+            Work::Route(router, request) => {
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.oneshot(request).await?.map(Outgoing::Streamed)
+            }
+            Work::Refuse => {
+                let busy = ApiError::unavailable("too many requests at once", BUSY_RETRY);
+                busy.with_code("Busy").into_response().map(Outgoing::Streamed)
+            }
         };
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let response = router.oneshot(request).await?;
-        Ok(response.map(|body| Body::new(Held { body, _in_flight: in_flight, _permit: permit })))
+        Ok(response.map(|body| Sending { body, _in_flight: in_flight, _permit: permit }))
     }
 }
 
-/// Keeps the request counted as in flight until its answer has left.
-struct Held {
-    body: Body,
-    _in_flight: InFlight,
-    _permit: OwnedSemaphorePermit,
+/// What is done about a request.
+enum Work {
+    Send(Response<Bytes>, Access),
+    Route(Router, Request<Incoming>),
+    Refuse,
 }
 
-impl HttpBody for Held {
+/// An answer's body. It keeps the request counted as in flight until it has left.
+struct Sending {
+    body: Outgoing,
+    _in_flight: InFlight,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+enum Outgoing {
+    /// All of it is there; empty once it is handed over.
+    AtOnce { data: Bytes, access: Access },
+    /// It comes bit by bit.
+    Streamed(Body),
+}
+
+impl HttpBody for Sending {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -99,15 +126,28 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut self.body {
+            Outgoing::AtOnce { data, .. } if data.is_empty() => Poll::Ready(None),
+            Outgoing::AtOnce { data, access } => {
+                access.sent(data.len());
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(data)))))
+            }
+            Outgoing::Streamed(body) => Pin::new(body).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            Outgoing::AtOnce { data, .. } => data.is_empty(),
+            Outgoing::Streamed(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Outgoing::AtOnce { data, .. } => SizeHint::with_exact(data.len() as u64),
+            Outgoing::Streamed(body) => body.size_hint(),
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use axum::extract::ConnectInfo;
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use axum::Router;
+
 use super::*;
 use crate::request::MinRate;
 use crate::testing::{TestServer, read_all};

@@ -1,18 +1,26 @@
 //! The span, the log line and the metrics of one request.
 
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Method, Request, Response, StatusCode};
+use axum::http::{Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use tracing::Span;
+use metrics::{
+    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
 use tracing::field::Empty;
+use tracing::{Level, Span};
 
 use super::Context;
 use crate::error::ErrorCode;
+use crate::listen::Head;
+
+/// The target of the line that is logged for each request.
+const TARGET: &str = "hayrick::access";
 
 /// Counts requests. Labels: `listener`, `method`, `status` (`2xx`).
 const REQUESTS: &str = "hayrick_http_requests_total";
@@ -31,9 +39,23 @@ pub(crate) fn describe_metrics() {
     describe_gauge!(IN_FLIGHT, "Requests being served now.");
 }
 
-/// Follows one request; tells the log and the metrics when it is dropped.
-pub(super) struct Access {
+/// Methods that have a label of their own, and the label of all others: clients may invent methods,
+/// and the metrics may not grow with them.
+const METHODS: [&str; 8] = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "other"];
+/// Classes of status, and that of a request that was never answered.
+const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "aborted"];
+
+/// The metrics of one listener. To find a metric by its labels takes as long as to answer a small
+/// request does, so each is found once.
+pub(crate) struct Measures {
     listener: &'static str,
+    in_flight: OnceLock<Gauge>,
+    done: [[OnceLock<(Counter, Histogram)>; STATUSES.len()]; METHODS.len()],
+}
+
+/// Follows one request; tells the log and the metrics when it is dropped.
+pub(crate) struct Access {
+    measures: Arc<Measures>,
     method: &'static str,
     is_head: bool,
     context: Context,
@@ -44,18 +66,62 @@ pub(super) struct Access {
     whole: bool,
 }
 
+impl Measures {
+    pub(crate) fn new(listener: &'static str) -> Self {
+        Self { listener, in_flight: OnceLock::new(), done: Default::default() }
+    }
+
+    fn in_flight(&self) -> &Gauge {
+        self.in_flight.get_or_init(|| gauge!(IN_FLIGHT, "listener" => self.listener))
+    }
+
+    fn done(&self, method: &'static str, status: &'static str) -> Option<&(Counter, Histogram)> {
+        let place = |all: &[&str], wanted| all.iter().position(|one| *one == wanted);
+        let cell = self.done.get(place(&METHODS, method)?)?.get(place(&STATUSES, status)?)?;
+        Some(cell.get_or_init(|| {
+            let labels = [("listener", self.listener), ("method", method), ("status", status)];
+            (counter!(REQUESTS, &labels), histogram!(DURATION, &labels))
+        }))
+    }
+}
+
 impl Access {
-    pub(super) fn start<B>(
-        listener: &'static str,
-        request: &Request<B>,
+    /// Begins to follow a request that came in just now.
+    pub(super) fn start(measures: &Arc<Measures>, head: &Head<'_>, context: &Context) -> Self {
+        Self::spanned(measures, head, context, Instant::now())
+    }
+
+    /// Follows an answer that was told at once to a request that came in at `started`. While it was
+    /// made nothing was logged, so it needs a span only if its own line is.
+    pub(super) fn of_answer(
+        measures: &Arc<Measures>,
+        head: &Head<'_>,
         context: &Context,
+        started: Instant,
+        answer: &Response<Bytes>,
+    ) -> Self {
+        let mut access = if tracing::enabled!(target: TARGET, Level::INFO) {
+            Self::spanned(measures, head, context, started)
+        } else {
+            Self::within(Span::none(), measures, head, context, started)
+        };
+        access.status = Some(answer.status());
+        access.whole = answer.body().is_empty();
+        access
+    }
+
+    fn spanned(
+        measures: &Arc<Measures>,
+        head: &Head<'_>,
+        context: &Context,
+        started: Instant,
     ) -> Self {
         // An error-level span is there under every filter, so no log line lacks its request.
         let span = tracing::error_span!(
             "request",
-            listener,
-            method = %request.method(),
-            path = request.uri().path(),
+            listener = measures.listener,
+            method = %head.method,
+            path = head.uri.path(),
             request_id = %context.request_id,
             trace_id = context.trace.as_ref().map(super::TraceParent::trace_id),
             status = Empty,
@@ -63,14 +129,24 @@ impl Access {
             size_bytes = Empty,
             duration_ms = Empty,
         );
-        gauge!(IN_FLIGHT, "listener" => listener).increment(1.0);
+        Self::within(span, measures, head, context, started)
+    }
+
+    fn within(
+        span: Span,
+        measures: &Arc<Measures>,
+        head: &Head<'_>,
+        context: &Context,
+        started: Instant,
+    ) -> Self {
+        measures.in_flight().increment(1.0);
         Self {
-            listener,
-            method: method_label(request.method()),
-            is_head: request.method() == Method::HEAD,
+            measures: Arc::clone(measures),
+            method: method_label(head.method),
+            is_head: *head.method == Method::HEAD,
             context: context.clone(),
             span,
-            started: Instant::now(),
+            started,
             status: None,
             size_bytes: 0,
             whole: false,
@@ -91,6 +167,12 @@ impl Access {
         response.map(|body| Body::new(Followed { body, access: self }))
     }
 
+    /// All of the answer has been handed over for sending.
+    pub(crate) fn sent(&mut self, size_bytes: usize) {
+        self.size_bytes = u64::try_from(size_bytes).unwrap_or(u64::MAX);
+        self.whole = true;
+    }
+
     fn log(&self) {
         let duration_ms = self.started.elapsed().as_micros() / 1000;
         self.span.record("size_bytes", self.size_bytes);
@@ -101,28 +183,26 @@ impl Access {
         let _entered = self.span.enter();
         match self.status {
             Some(status) if status.is_server_error() => {
-                tracing::warn!(target: "hayrick::access", "failed");
+                tracing::warn!(target: TARGET, "failed");
             }
-            Some(_) if self.whole => tracing::info!(target: "hayrick::access", "served"),
-            _ => tracing::info!(target: "hayrick::access", "cut off"),
+            Some(_) if self.whole => tracing::info!(target: TARGET, "served"),
+            _ => tracing::info!(target: TARGET, "cut off"),
         }
     }
 }
 
 impl Drop for Access {
     fn drop(&mut self) {
-        let (listener, method) = (self.listener, self.method);
+        self.measures.in_flight().decrement(1.0);
         let status = self.status.map_or("aborted", class);
-        gauge!(IN_FLIGHT, "listener" => listener).decrement(1.0);
-        counter!(REQUESTS, "listener" => listener, "method" => method, "status" => status)
-            .increment(1);
-        histogram!(DURATION, "listener" => listener, "method" => method, "status" => status)
-            .record(self.started.elapsed().as_secs_f64());
+        if let Some((requests, duration)) = self.measures.done(self.method, status) {
+            requests.increment(1);
+            duration.record(self.started.elapsed().as_secs_f64());
+        }
         self.log();
     }
 }
 
-/// Clients may invent methods; the label may not grow with them.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -6,7 +6,7 @@
 //! | uploads of peers | twice `store.upload_memory` |
 //! | downloads | `proxy.download_memory` |
 //! | downloads of peers | 256 KiB for each connection of `internal` |
-//! | pictures | for each thread 8 bytes a pixel of `max_pixels`; `max_source` for each that is in work or waits |
+//! | pictures | `proxy.image.memory`; `max_source` for each that is in work or waits |
 //! | connections | for each, a head as it comes and as it is kept, 64 KiB of a body or an answer, and 32 KiB for the connection itself |
 //!
 //! What does not depend on clients comes on top: the process with nothing to do, what is kept of
@@ -21,8 +21,6 @@ use serde::Serialize;
 use super::Settings;
 use crate::units::size;
 
-/// A picture decoded and the one that is made of it, at 4 bytes a pixel.
-const PIXEL_BYTES: u64 = 8;
 /// Body or answer of a connection that is in HTTP's own buffers.
 const STREAM_BYTES: u64 = 64 << 10;
 /// A connection's task and tables.
@@ -46,7 +44,6 @@ impl MemoryBounds {
         let pool = proxy.image_pool;
         let (threads, queued) = (pool.threads.get() as u64, pool.queue_limit.get() as u64);
         let limits = proxy.image.limits;
-        let pixels = limits.max_pixels.saturating_mul(PIXEL_BYTES).saturating_mul(threads);
         let sources = limits.max_source_bytes.saturating_mul(threads + queued);
         let connections = [public, internal, admin].map(|listener| connections(&listener.options));
         Self {
@@ -54,7 +51,7 @@ impl MemoryBounds {
             downloads: proxy
                 .download_memory_bytes
                 .saturating_add(peers.saturating_mul(WHOLE_READ_BYTES)),
-            pictures: pixels.saturating_add(sources),
+            pictures: pool.memory_bytes.saturating_add(sources),
             connections: connections.into_iter().fold(0, u64::saturating_add),
         }
     }

@@ -81,12 +81,12 @@ fn memory_adds_up_from_the_settings() {
     let text = "[public.limits]\nmax_connections = 100\n[internal.limits]\nmax_connections = 10\n\
                 [admin.limits]\nmax_connections = 10\nmax_head = \"8KiB\"\n\
                 [proxy]\nupload_memory = \"32MiB\"\ndownload_memory = \"16MiB\"\n\
-                [proxy.image]\nthreads = 2\nqueue_len = 3\nmax_pixels = 1000000\nmax_source = \"1MiB\"\n\
+                [proxy.image]\nthreads = 2\nqueue_len = 3\nmemory = \"64MiB\"\nmax_source = \"1MiB\"\n\
                 [store]\nupload_memory = \"32MiB\"\n";
     let bounds = MemoryBounds::of(&load(text).unwrap().check().unwrap());
     let uploads = 2 * (32 + 32) * (1 << 20);
     let downloads = (16 << 20) + 10 * (256 << 10);
-    let pictures = 2 * 8_000_000 + 5 * (1 << 20);
+    let pictures = (64 << 20) + 5 * (1 << 20);
     let connections = 110 * (2 * 32 + 96) + 10 * (2 * 8 + 96);
     let total = uploads + downloads + pictures + (connections << 10);
     assert_eq!(bounds.total(), total, "{bounds}");

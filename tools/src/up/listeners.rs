@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::Response;
+use axum::response::IntoResponse as _;
 use hayrick_service::auth::require_bearer;
-use hayrick_service::listen::serve;
+use hayrick_service::listen::{App, Head, Shortcut, serve};
 use hayrick_service::metrics::Metrics;
 use hayrick_service::ops::{self, Readiness};
 use hayrick_service::{ApiError, Shutdown};
@@ -42,13 +44,13 @@ pub struct Addresses {
 }
 
 /// What answers once the data is loaded.
-pub struct Routers {
+pub struct Apps {
     /// The public door.
-    pub public: Option<Router>,
+    pub public: Option<App>,
     /// The data interface.
-    pub internal: Option<Router>,
+    pub internal: Option<App>,
     /// The admin interfaces.
-    pub admin: Router,
+    pub admin: App,
 }
 
 /// The listeners at work.
@@ -100,14 +102,14 @@ impl Sockets {
         let ops = || ops::router(readiness.clone(), metrics.clone());
         let (public, internal, admin) = (Late::default(), Late::default(), Late::default());
         let mut tasks = JoinSet::new();
-        for (socket, listener, router) in [
-            (self.public, &settings.public, public.router(Router::new())),
-            (self.internal, &settings.internal, internal.router(ops())),
-            (Some(self.admin), &settings.admin, admin.router(ops())),
+        for (socket, listener, app) in [
+            (self.public, &settings.public, public.app(Router::new())),
+            (self.internal, &settings.internal, internal.app(ops())),
+            (Some(self.admin), &settings.admin, admin.app(ops())),
         ] {
             let Some(socket) = socket else { continue };
-            let router = require_bearer(router, listener.token.clone());
-            tasks.spawn(serve(socket, router, listener.options.clone(), shutdown.clone()));
+            let app = require_bearer(app, listener.token.clone());
+            tasks.spawn(serve(socket, app, listener.options.clone(), shutdown.clone()));
         }
         Listeners { tasks, public, internal, admin }
     }
@@ -127,11 +129,11 @@ async fn bind(
 
 impl Listeners {
     /// From now on these answer.
-    pub fn install(&self, routers: Routers) {
+    pub fn install(&self, apps: Apps) {
         // Each is set once, here.
-        let _ = routers.public.map(|router| self.public.0.set(router));
-        let _ = routers.internal.map(|router| self.internal.0.set(router));
-        let _ = self.admin.0.set(routers.admin);
+        let _ = apps.public.map(|app| self.public.0.set(app));
+        let _ = apps.internal.map(|app| self.internal.0.set(app));
+        let _ = self.admin.0.set(apps.admin);
     }
 
     /// Waits until all have drained. Should one of them die, the others are stopped.
@@ -148,23 +150,30 @@ impl Listeners {
     }
 }
 
-/// A router that comes later.
+/// What comes later.
 #[derive(Clone, Default)]
-struct Late(Arc<OnceLock<Router>>);
+struct Late(Arc<OnceLock<App>>);
 
 impl Late {
-    /// `first` answers what it knows, all else the router that comes later.
-    fn router(&self, first: Router) -> Router {
-        first.fallback_service(Router::new().fallback(forward).with_state(self.clone()))
+    /// `first` answers what it knows, all else what comes later; but its shortcut comes before both.
+    fn app(&self, first: Router) -> App {
+        let later = Router::new().fallback(forward).with_state(self.clone());
+        App::with_shortcut(first.fallback_service(later), self.clone())
     }
 }
 
-async fn forward(State(late): State<Late>, request: Request) -> Response {
-    let Some(router) = late.0.get() else {
+impl Shortcut for Late {
+    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+        self.0.get()?.answer_at_once(head)
+    }
+}
+
+async fn forward(State(late): State<Late>, request: Request) -> Response<Body> {
+    let Some(app) = late.0.get() else {
         let message = "starting: the data is being loaded";
         return ApiError::unavailable(message, LOADING_RETRY).with_code("Starting").into_response();
     };
-    match router.clone().oneshot(request).await {
+    match app.clone().into_router().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
@@ -172,7 +181,6 @@ async fn forward(State(late): State<Late>, request: Request) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use axum::routing::get;
 
     use super::*;
@@ -185,10 +193,10 @@ mod tests {
     #[tokio::test]
     async fn what_comes_later_is_told_to_wait() {
         let late = Late::default();
-        let router = late.router(Router::new().route("/healthz", get(|| async {})));
+        let router = late.app(Router::new().route("/healthz", get(|| async {}))).into_router();
         assert_eq!([status(&router, "/healthz").await, status(&router, "/a/b").await], [200, 503]);
         let real = Router::new().route("/a/{name}", get(|| async {}));
-        late.0.set(real).unwrap();
+        late.0.set(real.into()).unwrap();
         assert_eq!([status(&router, "/a/b").await, status(&router, "/c").await], [200, 404]);
     }
 }

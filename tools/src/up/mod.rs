@@ -101,7 +101,7 @@ impl Server {
     ) -> Result<(), Failure> {
         self.first_start(node).await?;
         self.refuse_open_buckets(node)?;
-        self.listeners.install(node.routers());
+        self.listeners.install(node.apps());
         self.readiness.ready("data");
         let greeting = Greeting::new(self.role, self.addresses, &self.settings, &self.folder, node);
         // A server goes on serving although nobody reads its greeting.

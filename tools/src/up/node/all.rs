@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::up::folder::DataFolder;
-use crate::up::listeners::Routers;
+use crate::up::listeners::Apps;
 
 /// What the cluster map calls the only store of a single machine. It is kept there, so it
 /// can never change.
@@ -64,12 +64,14 @@ impl AllNode {
     }
 
     /// What answers on the three listeners.
-    pub fn routers(&self) -> Routers {
+    pub fn apps(&self) -> Apps {
         let admin = hayrick_store::http::admin::router(Arc::clone(&self.store));
-        Routers {
-            public: Some(hayrick_proxy::router(Arc::clone(&self.proxy))),
-            internal: Some(hayrick_store::http::data::router(Arc::clone(&self.store))),
-            admin: admin.merge(hayrick_directory::http::admin::router(self.directory.clone())),
+        Apps {
+            public: Some(hayrick_proxy::app(Arc::clone(&self.proxy))),
+            internal: Some(hayrick_store::http::data::app(Arc::clone(&self.store))),
+            admin: admin
+                .merge(hayrick_directory::http::admin::router(self.directory.clone()))
+                .into(),
         }
     }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{ClusterConfig, Settings};
 use crate::failure::Failure;
 use crate::up::folder::DataFolder;
-use crate::up::listeners::Routers;
+use crate::up::listeners::Apps;
 
 /// Peers are near, and their kernels answer at once.
 const PEER_CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -90,11 +90,11 @@ impl StoreNode {
     }
 
     /// The store's two interfaces.
-    pub fn routers(&self) -> Routers {
-        Routers {
+    pub fn apps(&self) -> Apps {
+        Apps {
             public: None,
-            internal: Some(hayrick_store::http::data::router(Arc::clone(&self.store))),
-            admin: hayrick_store::http::admin::router(Arc::clone(&self.store)),
+            internal: Some(hayrick_store::http::data::app(Arc::clone(&self.store))),
+            admin: hayrick_store::http::admin::router(Arc::clone(&self.store)).into(),
         }
     }
 
@@ -141,11 +141,11 @@ impl DirectoryNode {
     }
 
     /// The directory's two interfaces.
-    pub fn routers(&self) -> Routers {
-        Routers {
+    pub fn apps(&self) -> Apps {
+        Apps {
             public: None,
-            internal: Some(hayrick_directory::http::data::router(self.directory.clone())),
-            admin: hayrick_directory::http::admin::router(self.directory.clone()),
+            internal: Some(hayrick_directory::http::data::router(self.directory.clone()).into()),
+            admin: hayrick_directory::http::admin::router(self.directory.clone()).into(),
         }
     }
 
@@ -176,11 +176,11 @@ impl ProxyNode {
     }
 
     /// The public door.
-    pub fn routers(&self) -> Routers {
-        Routers {
-            public: Some(hayrick_proxy::router(Arc::clone(&self.proxy))),
+    pub fn apps(&self) -> Apps {
+        Apps {
+            public: Some(hayrick_proxy::app(Arc::clone(&self.proxy))),
             internal: None,
-            admin: axum::Router::new(),
+            admin: axum::Router::new().into(),
         }
     }
 
@@ -224,9 +224,9 @@ impl KeeperNode {
     }
 
     /// The keeper's interface for operators.
-    pub fn routers(&self) -> Routers {
-        let admin = hayrick_directory::keeper::http::router(self.keeper.clone());
-        Routers { public: None, internal: None, admin }
+    pub fn apps(&self) -> Apps {
+        let admin = hayrick_directory::keeper::http::router(self.keeper.clone()).into();
+        Apps { public: None, internal: None, admin }
     }
 
     /// What the cluster agrees on.

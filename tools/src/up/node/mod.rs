@@ -11,7 +11,7 @@ use self::all::AllNode;
 pub use self::all::STORE_ID;
 use self::cluster::{DirectoryNode, KeeperNode, ProxyNode, StoreNode};
 use super::folder::DataFolder;
-use super::listeners::{Addresses, Routers};
+use super::listeners::{Addresses, Apps};
 use super::role::Role;
 use crate::config::Settings;
 use crate::failure::Failure;
@@ -55,13 +55,13 @@ impl Node {
     }
 
     /// What answers on the listeners that the role has.
-    pub fn routers(&self) -> Routers {
+    pub fn apps(&self) -> Apps {
         match self {
-            Self::All(node) => node.routers(),
-            Self::Store(node) => node.routers(),
-            Self::Directory(node) => node.routers(),
-            Self::Proxy(node) => node.routers(),
-            Self::Keeper(node) => node.routers(),
+            Self::All(node) => node.apps(),
+            Self::Store(node) => node.apps(),
+            Self::Directory(node) => node.apps(),
+            Self::Proxy(node) => node.apps(),
+            Self::Keeper(node) => node.apps(),
         }
     }
 
