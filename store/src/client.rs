@@ -114,7 +114,9 @@ impl StoreClient {
         epoch: Epoch,
         removed: &Meta,
     ) -> Result<bool, StoreError> {
-        let removed = meta_value(removed)
+        let removed = removed
+            .to_bytes()
+            .map(|encoded| meta_value(&encoded))
             .map_err(|error| StoreError::Malformed(format!("removal not encoded: {error}")))?;
         let call = self.order(Method::DELETE, &path(id), epoch).header(META_HEADER, removed);
         match self.done(call, Subject { volume: id.volume, key: id.key, epoch }).await {

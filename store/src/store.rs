@@ -135,8 +135,18 @@ impl Store {
     /// Finds a needle and checks its cookie. A small one is read and verified on the way.
     pub async fn open_needle(&self, id: NeedleId) -> Result<NeedleReader, StoreError> {
         let volume = self.volume(id.volume)?;
-        let needle = blocking(move || volume.open_needle(id.key, id.cookie)).await??;
+        let needle = match volume.open_cached_needle(id.key, id.cookie) {
+            Some(needle) => needle,
+            None => blocking(move || volume.open_needle(id.key, id.cookie)).await??,
+        };
         Ok(NeedleReader::new(needle))
+    }
+
+    /// Like [`Store::open_needle`], but never waits for a disk: `None` where that would be needed, and
+    /// for every error.
+    pub fn open_cached_needle(&self, id: NeedleId) -> Option<NeedleReader> {
+        let volume = self.volume(id.volume).ok()?;
+        volume.open_cached_needle(id.key, id.cookie).map(NeedleReader::new)
     }
 
     /// Like [`Store::open_needle`], but reads no data: for HEAD.

@@ -31,15 +31,16 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::StreamExt as _;
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Validators};
-use hayrick_service::download::{Content, respond};
+use hayrick_service::download::{Content, respond, respond_at_once};
+use hayrick_service::listen::{App, Head, Shortcut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -56,8 +57,13 @@ use crate::volume::NewNeedle;
 
 type Needle = Path<(VolumeId, Key, Cookie)>;
 
-/// The routes of the internal listener.
-pub fn router(store: Arc<Store>) -> Router {
+/// What answers on the internal listener.
+pub fn app(store: Arc<Store>) -> App {
+    let cluster = store.cluster().to_string();
+    App::with_shortcut(router(Arc::clone(&store)), Cached { store, cluster })
+}
+
+fn router(store: Arc<Store>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/{vid}", post(put_batch))
@@ -69,7 +75,11 @@ pub fn router(store: Arc<Store>) -> Router {
 }
 
 /// An address may have been given to a store of another cluster since it was looked up.
-async fn check_cluster(State(store): State<Arc<Store>>, request: Request, next: Next) -> Response {
+async fn check_cluster(
+    State(store): State<Arc<Store>>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     let asked = request.headers().get(CLUSTER_HEADER);
     let ours = store.cluster();
     if asked.is_some_and(|asked| asked != ours.to_string().as_str()) {
@@ -78,6 +88,33 @@ async fn check_cluster(State(store): State<Arc<Store>>, request: Request, next: 
             .into_response();
     }
     next.run(request).await
+}
+
+/// GETs of small needles that the page cache holds: most of what a store is asked for.
+struct Cached {
+    store: Arc<Store>,
+    cluster: String,
+}
+
+impl Shortcut for Cached {
+    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+        let cluster = head.headers.get(CLUSTER_HEADER);
+        if head.method != Method::GET || cluster.is_some_and(|asked| *asked != self.cluster) {
+            return None;
+        }
+        let needle = self.store.open_cached_needle(needle_of(head.uri.path())?)?;
+        let data = needle.stored().whole()?.clone();
+        respond_at_once(head.headers, content(&needle), data)
+    }
+}
+
+/// The needle that a path of three plain numbers names.
+fn needle_of(path: &str) -> Option<NeedleId> {
+    let mut parts = path.strip_prefix('/')?.split('/');
+    let (volume, key, cookie) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_all = parts.next().is_none();
+    let id = NeedleId::new(volume.parse().ok()?, key.parse().ok()?, cookie.parse().ok()?);
+    is_all.then_some(id)
 }
 
 async fn status(State(store): State<Arc<Store>>) -> Json<StoreStatus> {
@@ -90,7 +127,7 @@ async fn put(
     ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, ApiError> {
+) -> Result<Response<Body>, ApiError> {
     let (data, _memory) = collect(store.memory(), &headers, body, MAX_DATA_BYTES as usize).await?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let meta =
@@ -106,7 +143,7 @@ async fn put_batch(
     ForEpoch(epoch): ForEpoch,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, ApiError> {
+) -> Result<Response<Body>, ApiError> {
     let (body, _memory) = collect(store.memory(), &headers, body, batch::MAX_BATCH_BYTES).await?;
     let needles = batch::decode(body).map_err(|error| ApiError::bad_request(error.to_string()))?;
     store.put(volume, epoch, needles).await.map_err(api_error)?;
@@ -143,14 +180,14 @@ async fn read(
     Path((volume, key, cookie)): Needle,
     method: Method,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
+) -> Result<Response<Body>, ApiError> {
     let id = NeedleId::new(volume, key, cookie);
     let found = match method {
         Method::HEAD => store.stat_needle(id).await,
         _ => store.open_needle(id).await,
     };
     let needle = found.map_err(api_error)?;
-    let content = content(&needle)?;
+    let content = content(&needle);
     let open = move |range| ready(Ok(needle.clone().stream(range).map(log_error)));
     respond(&method, &headers, content, open).await.map_err(api_error)
 }
@@ -160,7 +197,7 @@ fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, StoreError> {
     piece.inspect_err(|error| tracing::error!(%error, "answer cut short"))
 }
 
-fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
+fn content(needle: &NeedleReader) -> Content {
     let meta = needle.meta();
     let octets = HeaderValue::from_static("application/octet-stream");
     let content_type = match meta.content_type.as_str() {
@@ -170,11 +207,12 @@ fn content(needle: &NeedleReader) -> Result<Content, ApiError> {
     let header = needle.stored().header();
     // A needle never changes, so its checksum and key tell it from every other.
     let etag = format!("\"{:x}-{:x}\"", header.key.get(), header.body_crc).parse::<ETag>().ok();
-    let mut headers = HeaderMap::new();
-    headers.insert(META_HEADER, meta_value(meta).map_err(ApiError::internal)?);
+    // Room for those that the answer gets besides.
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(META_HEADER, meta_value(needle.stored().encoded_meta()));
     let last_modified = Some(needle.stored().appended_at());
     let validators = Validators { etag, last_modified };
-    Ok(Content { content_type, size_bytes: needle.size(), validators, headers })
+    Content { content_type, size_bytes: needle.size(), validators, headers }
 }
 
 async fn delete(

@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::StoreError;
-use crate::format::FormatError;
 use crate::format::meta::Meta;
 
 /// Encoded meta in base64url: the needle's in answers to GET and HEAD, the tombstone's in a
@@ -13,9 +12,10 @@ use crate::format::meta::Meta;
 pub const META_HEADER: HeaderName = HeaderName::from_static("x-hayrick-meta");
 
 /// The header's value.
-pub(crate) fn meta_value(meta: &Meta) -> Result<HeaderValue, FormatError> {
-    let text = URL_SAFE_NO_PAD.encode(meta.to_bytes()?);
-    HeaderValue::try_from(text).map_err(|_| FormatError::Field { what: "meta header" })
+pub(crate) fn meta_value(encoded: &[u8]) -> HeaderValue {
+    // base64 is always a header value.
+    HeaderValue::try_from(URL_SAFE_NO_PAD.encode(encoded))
+        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// The meta in a request's headers; empty if there is none.

@@ -338,6 +338,14 @@ impl File for MemoryFile {
         }
     }
 
+    fn read_cached_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+        // Half of all reads go to the disk, so that both ways are taken.
+        if (offset / 8).is_multiple_of(2) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(out, len, offset)
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
         let verdict = self.shared.power.lock().judge(Call::Write)?;
         let growth = (offset + data.len() as u64).saturating_sub(self.content.lock().len());

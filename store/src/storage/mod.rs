@@ -52,6 +52,10 @@ pub trait File: Send + Sync {
     /// or as few as the system likes.
     fn read_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize>;
 
+    /// Like [`File::read_at`], but never waits for the device: where memory does not hold the bytes,
+    /// or the system cannot tell, that is [`io::ErrorKind::WouldBlock`].
+    fn read_cached_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize>;
+
     /// Writes some bytes of `data` at `offset` and tells how many.
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize>;
 
@@ -77,6 +81,16 @@ pub fn read_exact_at(file: &dyn File, len: usize, offset: u64) -> io::Result<Vec
     let mut out = Vec::with_capacity(len);
     if read_up_to(file, &mut out, len, offset)? < len {
         return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(out)
+}
+
+/// Like [`read_exact_at`], but never waits for the device: [`io::ErrorKind::WouldBlock`] where memory
+/// does not hold all of it.
+pub fn read_cached_exact_at(file: &dyn File, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(len);
+    if file.read_cached_at(&mut out, len, offset)? < len {
+        return Err(io::ErrorKind::WouldBlock.into());
     }
     Ok(out)
 }

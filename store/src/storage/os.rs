@@ -1,7 +1,7 @@
 //! The real file system.
 
 use std::fs;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags, StatVfsMountFlags};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::{Disk, File, Space, is_read_only};
 
@@ -93,6 +94,21 @@ impl File for OsFile {
         Ok(out.len() - before)
     }
 
+    fn read_cached_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+        let before = out.len();
+        out.resize(before + len, 0);
+        let room = IoSliceMut::new(out.get_mut(before..).unwrap_or_default());
+        let read = preadv2(&self.0, &mut [room], offset, ReadWriteFlags::NOWAIT);
+        out.truncate(before + read.unwrap_or(0));
+        match read {
+            // Some file systems cannot tell what memory holds.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => Ok(read?),
+        }
+    }
+
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<usize> {
         self.0.write_at(data, offset)
     }
@@ -121,7 +137,7 @@ impl File for OsFile {
         let set_aside = || rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, len);
         match rustix::io::retry_on_intr(set_aside) {
             // Some file systems have no fallocate. Then a full disk shows when the bytes are written.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             result => Ok(result?),
         }
     }

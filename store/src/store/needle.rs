@@ -40,7 +40,10 @@ impl NeedleReader {
 
     /// The bytes of `range`, all of them verified, in one piece.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
-        if let Some(bytes) = self.needle.in_memory(&range) {
+        // More would keep others waiting while it is copied and checked.
+        if range.end.saturating_sub(range.start) <= WHOLE_READ_BYTES
+            && let Some(bytes) = self.needle.read_cached(&range)
+        {
             return Ok(bytes);
         }
         let needle = Arc::clone(&self.needle);

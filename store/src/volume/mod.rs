@@ -86,7 +86,7 @@ pub struct VolumeStats {
     pub totals: Totals,
     /// Size of the file up to its last record.
     pub file_bytes: u64,
-    /// Bytes of records that are neither alive nor a tombstone still kept.
+    /// Bytes of records that are neither alive nor tombstones that a compaction would keep.
     pub garbage_bytes: u64,
     /// The file grows no larger than this.
     pub limit_bytes: u64,
@@ -118,9 +118,6 @@ impl VolumeStats {
 
 /// A volume with less room for needles than this counts as full.
 const NEARLY_FULL_BYTES: u64 = 32 << 20;
-
-/// A tombstone's record.
-const TOMBSTONE_BYTES: u64 = crate::format::needle::record_bytes(0, 0);
 
 impl Volume {
     /// The volume's id.
@@ -189,6 +186,12 @@ impl Volume {
         StoredNeedle::open(&self.shared, key, cookie)
     }
 
+    /// Like [`Volume::open_needle`], but never waits for a disk: `None` where that would be needed, and
+    /// for every error.
+    pub fn open_cached_needle(&self, key: Key, cookie: Cookie) -> Option<StoredNeedle> {
+        StoredNeedle::open_cached(&self.shared, key, cookie)
+    }
+
     /// Like [`Volume::open_needle`], but reads no data unless asked for it later.
     pub fn stat_needle(&self, key: Key, cookie: Cookie) -> Result<StoredNeedle, StoreError> {
         StoredNeedle::stat(&self.shared, key, cookie)
@@ -201,8 +204,7 @@ impl Volume {
         let live = self.shared.live.read();
         let (totals, file_bytes) = (live.totals, live.end.bytes());
         let last_append_ns = live.last_append_ns;
-        let used =
-            SUPERBLOCK_BYTES as u64 + totals.live_bytes + totals.tombstones * TOMBSTONE_BYTES;
+        let keep_from_ns = compaction::keep_tombstones_from_ns(&self.shared);
         VolumeStats {
             condition,
             epoch: self.epoch(),
@@ -210,7 +212,7 @@ impl Volume {
             copying: self.is_copying(),
             totals,
             file_bytes,
-            garbage_bytes: file_bytes.saturating_sub(used),
+            garbage_bytes: file_bytes.saturating_sub(totals.needed_bytes(keep_from_ns)),
             limit_bytes: self.shared.options.limit_bytes,
             generation: live.superblock.generation,
             last_append_ns,

@@ -12,12 +12,13 @@ use super::live::{Condition, Located, Shared};
 use super::record::Body;
 use crate::error::StoreError;
 use crate::format::checksum::{BLOCK_BYTES, Trailer, covering_blocks, trailer_bytes};
+use crate::format::index::Entry;
 use crate::format::meta::Meta;
 use crate::format::needle::{HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Cookie, Key};
 use crate::pace::{TELLING_READ_BYTES, Wait};
-use crate::storage::{File, is_device_error, read_exact_at};
+use crate::storage::{File, is_device_error, read_cached_exact_at, read_exact_at};
 
 /// Records up to this size are read whole, in one disk access, when they are opened.
 pub const WHOLE_READ_BYTES: u64 = 256 * 1024;
@@ -31,6 +32,15 @@ pub struct StoredNeedle {
     offset: NeedleOffset,
     header: NeedleHeader,
     meta: Meta,
+    encoded_meta: Bytes,
+    data: Data,
+}
+
+/// What was read and checked of a record.
+struct Record {
+    header: NeedleHeader,
+    meta: Meta,
+    encoded_meta: Bytes,
     data: Data,
 }
 
@@ -39,6 +49,15 @@ enum Data {
     Whole(Bytes),
     /// Read and checked block by block, as asked.
     OnDisk { file: Arc<dyn File>, starts_at: u64, trailer: Trailer },
+}
+
+/// Where bytes may come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    /// Memory or, where it does not hold them, the disk.
+    Anywhere,
+    /// Memory alone, so that nobody waits.
+    Memory,
 }
 
 /// Why a record was not read.
@@ -50,30 +69,49 @@ enum ReadError {
 impl StoredNeedle {
     /// Finds the live needle of `key` and checks its cookie.
     pub(super) fn open(shared: &Arc<Shared>, key: Key, cookie: Cookie) -> Result<Self, StoreError> {
-        Self::find(shared, key, cookie, WHOLE_READ_BYTES)
+        Self::wait_for(shared, key, cookie, WHOLE_READ_BYTES)
     }
 
     /// Like [`StoredNeedle::open`], but reads only what is around the data.
     pub(super) fn stat(shared: &Arc<Shared>, key: Key, cookie: Cookie) -> Result<Self, StoreError> {
-        Self::find(shared, key, cookie, 0)
+        Self::wait_for(shared, key, cookie, 0)
     }
 
-    fn find(
+    /// Like [`StoredNeedle::open`], but never waits for the disk. `None` where that would be needed, and
+    /// where anything is wrong: [`StoredNeedle::open`] tells, and counts, what it is.
+    pub(super) fn open_cached(shared: &Arc<Shared>, key: Key, cookie: Cookie) -> Option<Self> {
+        let located = shared.locate_live(key).ok()?;
+        let record = read_record(&located, key, WHOLE_READ_BYTES, Source::Memory).ok()?;
+        Self::of(shared, &located, cookie, record).ok()
+    }
+
+    fn wait_for(
         shared: &Arc<Shared>,
         key: Key,
         cookie: Cookie,
         whole_read_bytes: u64,
     ) -> Result<Self, StoreError> {
         let located = shared.locate_live(key)?;
-        let offset = located.entry.offset;
         let foreground = &shared.options.pace.foreground;
-        let read = foreground.time(Wait::Read, || read_record(&located, key, whole_read_bytes));
-        let read = read.map_err(|error| shared.read_error(error, key, offset))?;
-        let (header, meta, data) = read;
+        let read = || read_record(&located, key, whole_read_bytes, Source::Anywhere);
+        let record = foreground.time(Wait::Read, read);
+        let offset = located.entry.offset;
+        let record = record.map_err(|error| shared.read_error(error, key, offset))?;
+        Self::of(shared, &located, cookie, record)
+    }
+
+    fn of(
+        shared: &Arc<Shared>,
+        located: &Located,
+        cookie: Cookie,
+        record: Record,
+    ) -> Result<Self, StoreError> {
+        let Record { header, meta, encoded_meta, data } = record;
         if header.cookie != cookie {
             return Err(StoreError::NotFound);
         }
-        Ok(Self { shared: Arc::clone(shared), offset, header, meta, data })
+        let (shared, offset) = (Arc::clone(shared), located.entry.offset);
+        Ok(Self { shared, offset, header, meta, encoded_meta, data })
     }
 
     /// The needle's header.
@@ -86,6 +124,11 @@ impl StoredNeedle {
         &self.meta
     }
 
+    /// The same as it stands in the volume.
+    pub fn encoded_meta(&self) -> &[u8] {
+        &self.encoded_meta
+    }
+
     /// Bytes of data.
     pub fn size(&self) -> u64 {
         self.header.data_size.into()
@@ -96,28 +139,41 @@ impl StoredNeedle {
         SystemTime::UNIX_EPOCH + Duration::from_nanos(self.header.appended_ns)
     }
 
-    /// The bytes of `range` if they are in memory already, so that reading them cannot block.
-    pub fn in_memory(&self, range: &Range<u64>) -> Option<Bytes> {
+    /// All of the data, where it was small enough to be read when the needle was found.
+    pub fn whole(&self) -> Option<&Bytes> {
         match &self.data {
-            Data::Whole(data) => Some(slice(data, range)),
+            Data::Whole(data) => Some(data),
             Data::OnDisk { .. } => None,
         }
     }
 
+    /// Like [`StoredNeedle::read`], but `None` where the disk would have to be waited for, or anything is
+    /// wrong.
+    pub fn read_cached(&self, range: &Range<u64>) -> Option<Bytes> {
+        self.read_from(Source::Memory, range).ok()
+    }
+
     /// The bytes of `range`, clamped to the data, all of them checked.
     pub fn read(&self, range: &Range<u64>) -> Result<Bytes, StoreError> {
+        let read = || self.read_from(Source::Anywhere, range);
+        let is_telling = range.end.saturating_sub(range.start) <= TELLING_READ_BYTES;
+        let read = match self.data {
+            Data::OnDisk { .. } if is_telling => {
+                self.shared.options.pace.foreground.time(Wait::Read, read)
+            }
+            _ => read(),
+        };
+        read.map_err(|error| self.shared.read_error(error, self.header.key, self.offset))
+    }
+
+    fn read_from(&self, source: Source, range: &Range<u64>) -> Result<Bytes, ReadError> {
         let end = range.end.min(self.size());
         let range = range.start.min(end)..end;
         match &self.data {
             Data::Whole(data) => Ok(slice(data, &range)),
             Data::OnDisk { file, starts_at, trailer } => {
-                let read = || read_blocks(&**file, *starts_at, trailer, &self.header, &range);
-                let read = if range.end - range.start > TELLING_READ_BYTES {
-                    read()
-                } else {
-                    self.shared.options.pace.foreground.time(Wait::Read, read)
-                };
-                read.map_err(|error| self.shared.read_error(error, self.header.key, self.offset))
+                let read_bytes = |len, at| read(&**file, source, len, starts_at + at);
+                read_blocks(read_bytes, trailer, &self.header, &range)
             }
         }
     }
@@ -132,81 +188,90 @@ fn read_record(
     located: &Located,
     key: Key,
     whole_read_bytes: u64,
-) -> Result<(NeedleHeader, Meta, Data), ReadError> {
+    source: Source,
+) -> Result<Record, ReadError> {
     let Located { file, salt, entry } = located;
     if entry.record_bytes() <= whole_read_bytes {
-        return read_whole(&**file, *salt, key, entry.offset, entry.record_bytes());
+        return read_whole(&**file, *salt, key, *entry, source);
     }
-    let header = read_header(&**file, *salt, key, entry.offset, entry.record_bytes())?;
+    let header = read_header(&**file, *salt, key, *entry, source)?;
     let starts_at = entry.offset.bytes() + HEADER_BYTES as u64;
     let behind = u64::from(header.meta_size) + trailer_bytes(header.data_size);
-    let rest = read(&**file, behind, starts_at + u64::from(header.data_size))?;
-    let (meta, trailer) = rest.split_at(header.meta_size as usize);
+    let rest = Bytes::from(read(&**file, source, behind, starts_at + u64::from(header.data_size))?);
+    let (encoded_meta, trailer) = rest.split_at(header.meta_size as usize);
     let trailer = Trailer::from_bytes(trailer, header.data_size, header.body_crc)?;
-    trailer.verify_meta(meta)?;
-    let meta = Meta::from_bytes(meta)?;
-    Ok((header, meta, Data::OnDisk { file: Arc::clone(file), starts_at, trailer }))
+    trailer.verify_meta(encoded_meta)?;
+    let meta = Meta::from_bytes(encoded_meta)?;
+    let encoded_meta = rest.slice_ref(encoded_meta);
+    let data = Data::OnDisk { file: Arc::clone(file), starts_at, trailer };
+    Ok(Record { header, meta, encoded_meta, data })
 }
 
 fn read_whole(
     file: &dyn File,
     salt: Salt,
     key: Key,
-    offset: NeedleOffset,
-    record_bytes: u64,
-) -> Result<(NeedleHeader, Meta, Data), ReadError> {
-    let record = Bytes::from(read(file, record_bytes, offset.bytes())?);
-    let header = check_header(&record, salt, key, offset, record_bytes)?;
+    entry: Entry,
+    source: Source,
+) -> Result<Record, ReadError> {
+    let record = Bytes::from(read(file, source, entry.record_bytes(), entry.offset.bytes())?);
+    let header = check_header(&record, salt, key, entry)?;
     let body = Body::parse(&header, &record)?;
     body.verify()?;
     let meta = Meta::from_bytes(body.meta)?;
-    let data = record.slice(HEADER_BYTES..HEADER_BYTES + header.data_size as usize);
-    Ok((header, meta, Data::Whole(data)))
+    let (encoded_meta, data) = (record.slice_ref(body.meta), record.slice_ref(body.data));
+    Ok(Record { header, meta, encoded_meta, data: Data::Whole(data) })
 }
 
-/// Reads the header of the record that the index knows at `offset`.
+/// Reads the header of the record that the index knows.
 fn read_header(
     file: &dyn File,
     salt: Salt,
     key: Key,
-    offset: NeedleOffset,
-    record_bytes: u64,
+    entry: Entry,
+    source: Source,
 ) -> Result<NeedleHeader, ReadError> {
-    let bytes = read(file, HEADER_BYTES as u64, offset.bytes())?;
-    Ok(check_header(&bytes, salt, key, offset, record_bytes)?)
+    let bytes = read(file, source, HEADER_BYTES as u64, entry.offset.bytes())?;
+    Ok(check_header(&bytes, salt, key, entry)?)
 }
 
 fn check_header(
     bytes: &[u8],
     salt: Salt,
     key: Key,
-    offset: NeedleOffset,
-    record_bytes: u64,
+    entry: Entry,
 ) -> Result<NeedleHeader, FormatError> {
-    let header = NeedleHeader::from_bytes(bytes, salt, offset)?;
-    if header.kind != Kind::Data || header.key != key || header.record_bytes() != record_bytes {
+    let header = NeedleHeader::from_bytes(bytes, salt, entry.offset)?;
+    let is_the_one = header.kind == Kind::Data
+        && header.key == key
+        && header.record_bytes() == entry.record_bytes();
+    if !is_the_one {
         return Err(FormatError::Field { what: "needle where the index points" });
     }
     Ok(header)
 }
 
+/// Reads the blocks of data that cover `range`, with `read_bytes` of a length and a place in the data.
 fn read_blocks(
-    file: &dyn File,
-    starts_at: u64,
+    read_bytes: impl Fn(u64, u64) -> Result<Vec<u8>, ReadError>,
     trailer: &Trailer,
     header: &NeedleHeader,
     range: &Range<u64>,
 ) -> Result<Bytes, ReadError> {
     let blocks = covering_blocks(range, header.data_size);
-    let bytes = Bytes::from(read(file, blocks.end - blocks.start, starts_at + blocks.start)?);
+    let bytes = Bytes::from(read_bytes(blocks.end - blocks.start, blocks.start)?);
     let first_block = usize::try_from(blocks.start).unwrap_or(usize::MAX) / BLOCK_BYTES;
     trailer.verify_blocks(first_block, &bytes)?;
     Ok(slice(&bytes, &(range.start - blocks.start..range.end - blocks.start)))
 }
 
-fn read(file: &dyn File, len: u64, offset: u64) -> Result<Vec<u8>, ReadError> {
+fn read(file: &dyn File, source: Source, len: u64, offset: u64) -> Result<Vec<u8>, ReadError> {
     let len = usize::try_from(len).unwrap_or(usize::MAX);
-    read_exact_at(file, len, offset).map_err(|error| match error.kind() {
+    let read = match source {
+        Source::Anywhere => read_exact_at(file, len, offset),
+        Source::Memory => read_cached_exact_at(file, len, offset),
+    };
+    read.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => FormatError::Short { what: "needle" }.into(),
         _ => ReadError::Io(error),
     })
@@ -250,7 +315,7 @@ impl Shared {
     /// The header of a live needle; `Ok(None)` where it is damaged, an error where the disk fails.
     pub(super) fn header_of(&self, key: Key) -> Result<Option<NeedleHeader>, StoreError> {
         let Located { file, salt, entry } = self.locate_live(key)?;
-        match read_header(&*file, salt, key, entry.offset, entry.record_bytes()) {
+        match read_header(&*file, salt, key, entry, Source::Anywhere) {
             Ok(header) => Ok(Some(header)),
             Err(ReadError::Format(_)) => Ok(None),
             Err(ReadError::Io(error)) => Err(StoreError::io(self.id, error)),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hayrick_service::Shutdown;
 use hayrick_service::client::{Client, ClientOptions};
 use hayrick_service::config::ByteSize;
-use hayrick_service::listen::{ListenOptions, serve};
+use hayrick_service::listen::{App, ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
 use hayrick_store::http::{admin, data};
 use hayrick_store::{Epoch, Store, VolumeId};
@@ -49,10 +49,9 @@ impl Rig {
     pub async fn start(store: Arc<Store>) -> Self {
         let shutdown = Shutdown::new();
         let client = Client::new(ClientOptions::default());
-        let (data, internal) =
-            listen(data::router(Arc::clone(&store)), "internal", &shutdown).await;
+        let (data, internal) = listen(data::app(Arc::clone(&store)), "internal", &shutdown).await;
         let (admin, operators) =
-            listen(admin::router(Arc::clone(&store)), "admin", &shutdown).await;
+            listen(admin::router(Arc::clone(&store)).into(), "admin", &shutdown).await;
         Self { store, client, data, admin, shutdown, servers: vec![internal, operators] }
     }
 
@@ -66,13 +65,9 @@ impl Rig {
     }
 }
 
-async fn listen(
-    router: axum::Router,
-    name: &'static str,
-    shutdown: &Shutdown,
-) -> (String, JoinHandle<()>) {
+async fn listen(app: App, name: &'static str, shutdown: &Shutdown) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let serving = serve(listener, router, ListenOptions::named(name), shutdown.clone());
+    let serving = serve(listener, app, ListenOptions::named(name), shutdown.clone());
     (url, tokio::spawn(serving))
 }

@@ -61,6 +61,26 @@ fn refused(result: Result<StatusCode, ClientError>) -> u16 {
     result.unwrap_err().status().unwrap().as_u16()
 }
 
+/// What the kernel does not hold is read where waiting is no trouble.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_needle_is_found_in_memory_and_on_disk() {
+    let (dir, rig) = rig().await;
+    for (path, size) in [("/1/5/77", 1_000), ("/1/6/77", 1_000_000)] {
+        let data: Vec<u8> = (0..size).map(|at: u32| at.to_le_bytes()[1]).collect();
+        rig.put(path, data.clone()).await.unwrap();
+        let warm = rig.get(path, &[]).await;
+        let volume = std::fs::File::open(dir.path().join("disk0/0000000001.vol"));
+        let forget = rustix::fs::Advice::DontNeed;
+        rustix::fs::fadvise(volume.unwrap(), 0, None, forget).unwrap();
+        let cold = rig.get(path, &[]).await;
+        assert!(warm.0 == 200 && warm.2 == data && cold.2 == data);
+        let told = |headers: &HeaderMap| {
+            ["etag", "last-modified", "x-hayrick-meta"].map(|name| headers[name].clone())
+        };
+        assert_eq!(told(&warm.1), told(&cold.1));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_needle_goes_in_and_comes_out() {
     let (_dir, rig) = rig().await;

@@ -57,7 +57,7 @@ impl Replica {
         let store = Store::open_on(CLUSTER, vec![dir], options()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (router, shutdown) = (data::router(Arc::clone(&store)), Shutdown::new());
+        let (router, shutdown) = (data::app(Arc::clone(&store)), Shutdown::new());
         let serving = serve(listener, router, ListenOptions::named("internal"), shutdown.clone());
         Self { disk, store, url, shutdown, server: tokio::spawn(serving) }
     }

@@ -6,7 +6,7 @@ use super::child::{Running, Work};
 use super::{can_run, check_left_behind, rounds, text};
 use crate::record::{Record, vid};
 
-const FAULTS: [(&str, &str); 14] = [
+const FAULTS: [(&str, &str); 15] = [
     ("fdatasync", "error=EIO"),
     ("fdatasync", "signal=SIGKILL"),
     ("fsync", "error=EIO"),
@@ -16,6 +16,7 @@ const FAULTS: [(&str, &str); 14] = [
     ("pwrite64", "error=EINTR"),
     ("pwrite64", "signal=SIGKILL"),
     ("pread64", "error=EIO"),
+    ("preadv2", "error=EIO"),
     ("rename", "error=EIO"),
     ("rename", "signal=SIGKILL"),
     ("ftruncate", "error=EIO"),
