@@ -226,6 +226,11 @@ impl Directory {
         Ok(self.shared.names.get(bucket, name).await?)
     }
 
+    /// The row that a name has now, if that is known without waiting.
+    pub fn lookup_recent(&self, bucket: &BucketName, name: &ObjectName) -> Option<Arc<Row>> {
+        self.shared.names.get_recent(bucket, name)
+    }
+
     /// Removes the row of a name and deletes its needles on every store that can be
     /// reached; the rest is queued. Answers the row; `None` if there was none.
     pub async fn remove(

@@ -126,6 +126,14 @@ impl DirectoryHandle {
         }
     }
 
+    /// See [`Directory::lookup_recent`]; one behind a network is never known without waiting.
+    pub fn lookup_recent(&self, bucket: &BucketName, name: &ObjectName) -> Option<Arc<Row>> {
+        match self {
+            Self::Local(directory) => directory.lookup_recent(bucket, name),
+            Self::Remote(_) => None,
+        }
+    }
+
     /// See [`Directory::remove`].
     pub async fn remove(
         &self,

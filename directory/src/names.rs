@@ -201,6 +201,11 @@ pub trait Names: Send + Sync + 'static {
     /// The row of a name.
     fn get(&self, bucket: &BucketName, name: &ObjectName) -> Answer<'_, Option<Row>>;
 
+    /// The row that a name has now, if this engine knows it without waiting.
+    fn get_recent(&self, _bucket: &BucketName, _name: &ObjectName) -> Option<Arc<Row>> {
+        None
+    }
+
     /// Sets the row of a name. A row of the same version and content as the present
     /// one changes nothing and succeeds, so that a put may be repeated.
     fn put(&self, put: Put) -> Answer<'_, Committed>;
@@ -343,5 +348,12 @@ impl Row {
     /// The ids of its needles, in order.
     pub fn needle_ids(&self) -> impl Iterator<Item = NeedleId> {
         self.needles.iter().map(|needle| needle.id)
+    }
+
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> u64 {
+        let user = self.user.iter().map(|(key, value)| key.len() + value.len() + 48);
+        let needles = self.needles.len() * size_of::<NeedleRef>();
+        (size_of::<Self>() + self.content_type.len() + needles + user.sum::<usize>()) as u64
     }
 }

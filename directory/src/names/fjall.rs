@@ -14,6 +14,7 @@ mod builder;
 mod group;
 mod raw;
 mod reader;
+mod recent;
 mod writer;
 
 use std::io;
@@ -35,6 +36,7 @@ pub(crate) use self::builder::Builder;
 use self::group::{Gate, Job};
 pub(crate) use self::raw::RawFjall;
 use self::reader::Reader;
+use self::recent::RecentRows;
 use self::writer::{Queued, Writer};
 use super::{
     Answer, Committed, Discard, Garbage, GarbageQueue, ListPage, ListQuery, Names, NamesError, Put,
@@ -48,6 +50,8 @@ use crate::{BucketName, ObjectName, SystemClock, WallClock as _};
 pub struct FjallConfig {
     /// Memory for blocks read from disk, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
+    /// Memory for rows that were read or written lately, in bytes; 0 for none. Default: 32 MiB.
+    pub recent_bytes: u64,
     /// How many changes may wait; one more is refused as busy. Default: 4,096.
     pub queue_jobs: usize,
     /// How many bytes the waiting changes may take. Default: 64 MiB.
@@ -63,6 +67,7 @@ impl Default for FjallConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 64 << 20,
+            recent_bytes: 32 << 20,
             queue_jobs: 4_096,
             queue_bytes: 64 << 20,
             max_reads: 64,
@@ -88,6 +93,7 @@ struct Shared {
     garbage_len: AtomicU64,
     last_version: AtomicU64,
     failed: AtomicBool,
+    recent: RecentRows,
 }
 
 /// The parts of the open database.
@@ -107,7 +113,8 @@ impl FjallNames {
     pub fn open(path: &Path, config: &FjallConfig) -> Result<Self, NamesError> {
         let tables = Tables::open(path, config)?;
         let reader = Arc::new(Reader::new(tables.clone()));
-        let shared = Arc::new(Shared::default());
+        let recent = RecentRows::new(config.recent_bytes);
+        let shared = Arc::new(Shared { recent, ..Shared::default() });
         shared.garbage_len.store(reader.count_garbage()?, Ordering::Release);
         shared.last_version.store(reader.last_version()?, Ordering::Release);
         let (queue, jobs) = mpsc::channel(config.queue_jobs.max(1));
@@ -226,7 +233,20 @@ fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::
 impl Names for FjallNames {
     fn get(&self, bucket: &BucketName, name: &ObjectName) -> Answer<'_, Option<Row>> {
         let key = keys::row(bucket, name);
-        self.read(move |reader| reader.row(&key))
+        if let Some(row) = self.shared.recent.get(&key) {
+            return future::ready(Ok(Some((*row).clone()))).boxed();
+        }
+        let shared = Arc::clone(&self.shared);
+        self.read(move |reader| {
+            let before = shared.recent.before(&key);
+            let Some(row) = reader.row(&key)? else { return Ok(None) };
+            shared.recent.read(&key, &Arc::new(row.clone()), before);
+            Ok(Some(row))
+        })
+    }
+
+    fn get_recent(&self, bucket: &BucketName, name: &ObjectName) -> Option<Arc<Row>> {
+        self.shared.recent.get(&keys::row(bucket, name))
     }
 
     fn put(&self, put: Put) -> Answer<'_, Committed> {

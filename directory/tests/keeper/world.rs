@@ -128,7 +128,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (router, shutdown) =
-            (hayrick_store::http::data::router(Arc::clone(&store)), Shutdown::new());
+            (hayrick_store::http::data::app(Arc::clone(&store)), Shutdown::new());
         let serving = serve(listener, router, ListenOptions::named("internal"), shutdown.clone());
         let server = tokio::spawn(serving);
         let coordinator = join(&self.zookeeper).await;

@@ -55,7 +55,7 @@ pub(super) struct Effects {
 /// A row as it is read and as it is written.
 #[derive(Debug)]
 pub(super) struct Written {
-    pub(super) row: Row,
+    pub(super) row: Arc<Row>,
     pub(super) value: Vec<u8>,
 }
 
@@ -164,14 +164,14 @@ impl<'a, B: Base> Group<'a, B> {
 
     fn row(&self, key: &[u8]) -> Result<Option<Row>, NamesError> {
         match self.effects.rows.get(key) {
-            Some(written) => Ok(written.as_ref().map(|written| written.row.clone())),
+            Some(written) => Ok(written.as_ref().map(|written| (*written.row).clone())),
             None => self.base.row(key),
         }
     }
 
     fn set(&mut self, key: Vec<u8>, row: Row, value: Vec<u8>) {
         self.effects.version = self.effects.version.max(row.version);
-        self.effects.rows.insert(key, Some(Written { row, value }));
+        self.effects.rows.insert(key, Some(Written { row: Arc::new(row), value }));
     }
 
     /// The needles as they would be queued, but for those that are already. Nothing is

@@ -92,6 +92,10 @@ impl<S: Sink> Writer<S> {
 
     fn write(&self, effects: &Effects, answers: Vec<Answer>) {
         let synced = self.is_whole() && (effects.is_empty() || self.sync(effects));
+        for (key, written) in &effects.rows {
+            let row = written.as_ref().filter(|_| synced).map(|written| &written.row);
+            self.shared.recent.changed(key, row);
+        }
         for answer in answers {
             answer(synced);
         }

@@ -45,7 +45,7 @@ impl Sink for Memory {
         for (key, written) in &effects.rows {
             match written {
                 Some(written) => {
-                    self.rows.borrow_mut().insert(key.clone(), written.row.clone());
+                    self.rows.borrow_mut().insert(key.clone(), (*written.row).clone());
                 }
                 None => drop(self.rows.borrow_mut().remove(key)),
             }
