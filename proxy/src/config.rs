@@ -9,9 +9,9 @@ use axum::http::HeaderValue;
 use hayrick_service::config::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::image::{Limits, PoolOptions, Settings};
 use crate::pictures::{KeepOptions, MIN_DISK_BYTES};
 use crate::upload::CHUNK_BYTES;
+use hayrick_images::{Averaging, Limits, PoolOptions, Settings};
 
 /// The `[proxy]` section of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +54,26 @@ pub struct ImageConfig {
     pub max_pixels: u64,
     /// Longest side in pixels of a picture that is resized. Default 16384.
     pub max_side: u32,
+    /// Most frames of an animation that stays one; of a longer one its first frame is shown.
+    /// Default 100.
+    pub max_frames: u32,
+    /// Most pixels of all frames of an animation that stays one. Default 100,000,000.
+    pub max_animation_pixels: u64,
+    /// Bytes that pictures being made may take together, as far as their headers tell ahead; others
+    /// wait. Default 512 MiB.
+    pub memory: ByteSize,
+    /// Whether reductions average light. If not, they average sRGB values, which is faster, but
+    /// fine bright detail comes out darker. Default true.
+    pub linear_light: bool,
     /// JPEG quality where the URL names none. Default 75.
     pub jpeg_quality: u8,
     /// WebP quality where the URL names none. Default 75.
     pub webp_quality: u8,
+    /// AVIF quality where the URL names none. Default 55.
+    pub avif_quality: u8,
+    /// Pixels of an AVIF; a larger picture comes as WebP, for AVIF takes many times as long. Default
+    /// 360,000.
+    pub avif_max_pixels: u64,
     /// Bytes of finished pictures that are kept in memory; 0 for none. Default 64 MiB.
     pub cache_memory: ByteSize,
     /// A directory for finished pictures that memory has no room for. It belongs to one proxy, and
@@ -92,8 +108,14 @@ impl Default for ImageConfig {
             max_source: ByteSize::new(limits.max_source_bytes),
             max_pixels: limits.max_pixels,
             max_side: limits.max_side,
+            max_frames: limits.max_frames,
+            max_animation_pixels: limits.max_animation_pixels,
+            memory: ByteSize::new(PoolOptions::default().memory_bytes),
+            linear_light: settings.averaging == Averaging::Light,
             jpeg_quality: settings.jpeg_quality,
             webp_quality: settings.webp_quality,
+            avif_quality: settings.avif_quality,
+            avif_max_pixels: settings.avif_max_pixels,
             cache_memory: ByteSize::mib(64),
             cache_dir: None,
             cache_disk: ByteSize::gib(1),
@@ -152,6 +174,8 @@ impl ProxyConfig {
         let quality = |quality| (1..=100).contains(&quality);
         require(quality(image.jpeg_quality), "image.jpeg_quality", "must be from 1 to 100")?;
         require(quality(image.webp_quality), "image.webp_quality", "must be from 1 to 100")?;
+        require(quality(image.avif_quality), "image.avif_quality", "must be from 1 to 100")?;
+        require(image.memory.bytes() >= 16 << 20, "image.memory", "must be at least 16MiB")?;
         require(image.max_side > 0, "image.max_side", "must be more than 0")?;
         require(
             image.cache_dir.is_none() || image.cache_disk.bytes() >= MIN_DISK_BYTES,
@@ -182,9 +206,14 @@ impl ImageConfig {
                 max_source_bytes: self.max_source.bytes(),
                 max_pixels: self.max_pixels,
                 max_side: self.max_side,
+                max_frames: self.max_frames,
+                max_animation_pixels: self.max_animation_pixels,
             },
+            averaging: if self.linear_light { Averaging::Light } else { Averaging::Values },
             jpeg_quality: self.jpeg_quality,
             webp_quality: self.webp_quality,
+            avif_quality: self.avif_quality,
+            avif_max_pixels: self.avif_max_pixels,
             ..Settings::default()
         }
     }
@@ -194,7 +223,8 @@ impl ImageConfig {
         let threads = NonZeroUsize::new(self.threads).unwrap_or(default.threads);
         let four = const { NonZeroUsize::new(4).unwrap() };
         let queue_limit = NonZeroUsize::new(self.queue_len).unwrap_or(threads.saturating_mul(four));
-        PoolOptions { threads, queue_limit, deadline: self.deadline.duration() }
+        let deadline = self.deadline.duration();
+        PoolOptions { threads, queue_limit, deadline, memory_bytes: self.memory.bytes() }
     }
 
     fn keep(&self) -> KeepOptions {
@@ -215,13 +245,15 @@ mod tests {
     fn senseless_values_are_named() {
         type Spoil = fn(&mut ProxyConfig);
         assert!(ProxyConfig::default().check().is_ok());
-        let cases: [(&str, Spoil); 8] = [
+        let cases: [(&str, Spoil); 10] = [
             ("max_object", |c| c.max_object = ByteSize::new(0)),
             ("upload_memory", |c| c.upload_memory = ByteSize::mib(1)),
             ("download_memory", |c| c.download_memory = ByteSize::kib(1)),
             ("cache_control", |c| c.cache_control = "\n".to_owned()),
             ("image.jpeg_quality", |c| c.image.jpeg_quality = 0),
             ("image.webp_quality", |c| c.image.webp_quality = 101),
+            ("image.avif_quality", |c| c.image.avif_quality = 0),
+            ("image.memory", |c| c.image.memory = ByteSize::mib(15)),
             ("image.max_side", |c| c.image.max_side = 0),
             ("image.cache_disk", |c| {
                 c.image.cache_dir = Some("pictures".into());
@@ -233,5 +265,14 @@ mod tests {
             spoil(&mut config);
             assert_eq!(config.check().unwrap_err().key, key);
         }
+    }
+
+    #[test]
+    fn light_is_averaged_unless_the_operator_says_no() {
+        let averaging = |config: ProxyConfig| config.check().unwrap().image.averaging;
+        assert_eq!(averaging(ProxyConfig::default()), Averaging::Light);
+        let image = ImageConfig { linear_light: false, ..ImageConfig::default() };
+        let config = ProxyConfig { image, ..ProxyConfig::default() };
+        assert_eq!(averaging(config), Averaging::Values);
     }
 }

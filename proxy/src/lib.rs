@@ -8,15 +8,14 @@
 //!   object    row > needles > verified bytes
 //!     replicas  needle > whichever replica answers
 //!   pictures  row + suffix > a picture that is kept, or being made, or made
-//!     image     bytes + suffix > another picture
+//!     hayrick_images  bytes + suffix > another picture
 //! ```
 //!
-//! [`image`] knows nothing of HTTP, buckets or stores; [`upload`] and [`object`] know
+//! [`hayrick_images`] knows nothing of HTTP, buckets or stores; [`upload`] and [`object`] know
 //! nothing of HTTP.
 
 pub mod config;
 pub mod http;
-pub mod image;
 mod memory;
 mod names;
 pub mod object;
@@ -31,21 +30,21 @@ use hayrick_directory::{DirectoryHandle, StorePool};
 use tokio::sync::Semaphore;
 
 pub use config::{ProxyConfig, ProxyOptions};
-pub use http::router;
+pub use http::app;
 pub use pictures::KeepError;
 
-use crate::image::Imager;
 use crate::memory::{DownloadMemory, UploadMemory};
 use crate::names::SeenNames;
 use crate::pictures::Pictures;
 use crate::replicas::Replicas;
+use hayrick_images::Imager;
 
 /// Why a proxy does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The image threads do not.
     #[error(transparent)]
-    Images(#[from] image::StartError),
+    Images(#[from] hayrick_images::StartError),
     /// Pictures cannot be kept where they should be.
     #[error(transparent)]
     Pictures(#[from] KeepError),

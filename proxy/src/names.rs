@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hayrick_directory::{BucketName, DirectoryError, NeedleRef, ObjectName, Row};
+use hayrick_directory::{BucketName, DirectoryError, ObjectName, Row};
 use metrics::counter;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::Proxy;
 
-/// What an entry takes beside its texts and needles: the row, the key, and the cache's own tables.
-const ENTRY_BYTES: u64 = 400;
+/// What an entry takes beside its texts and its row: the key, and the cache's own tables.
+const ENTRY_BYTES: u64 = 200;
 
 /// A row, and how it came here.
 #[derive(Debug, Clone)]
@@ -45,11 +45,8 @@ struct Bytes;
 
 impl Weighter<Name, Seen> for Bytes {
     fn weight(&self, (bucket, name): &Name, seen: &Seen) -> u64 {
-        let row = &seen.row;
-        let user = row.user.iter().map(|(key, value)| key.len() + value.len() + 48);
-        let texts = bucket.as_str().len() + name.as_str().len() + row.content_type.len();
-        let needles = row.needles.len() * size_of::<NeedleRef>();
-        ENTRY_BYTES + (texts + needles + user.sum::<usize>()) as u64
+        let texts = bucket.as_str().len() + name.as_str().len();
+        ENTRY_BYTES + texts as u64 + seen.row.memory_bytes()
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod in_flight;
 mod kept;
+mod observe;
 
 use std::sync::Arc;
 
@@ -18,10 +19,9 @@ use foyer::Source;
 use futures::FutureExt as _;
 use hayrick_directory::Row;
 use hayrick_store::StoreError;
-use metrics::counter;
 
 use crate::Proxy;
-use crate::image::{ENCODER_EPOCH, ImageError, OutputFormat, Settings, Suffix};
+use hayrick_images::{ENCODER_EPOCH, ImageError, Made, Output, OutputFormat, Settings, Suffix};
 use in_flight::InFlight;
 pub use kept::KeepError;
 pub(crate) use kept::{KeepOptions, MIN_DISK_BYTES};
@@ -32,6 +32,8 @@ use kept::{Kept, KeptPictures};
 pub(crate) struct Picture {
     pub(crate) format: OutputFormat,
     pub(crate) bytes: Bytes,
+    /// Whether it is the first frame of an animation that is too long to stay one.
+    pub(crate) animation_dropped: bool,
 }
 
 /// Why there is no picture.
@@ -57,6 +59,11 @@ impl Pictures {
         Ok(Self { kept, being_made: InFlight::default(), fingerprint: fingerprint(settings) })
     }
 
+    /// Whether a picture that is made is there for whoever asks next.
+    pub(crate) const fn are_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// Names a picture for all time, and differs wherever its bytes may.
     pub(crate) fn operation(&self, suffix: &Suffix) -> String {
         format!("{}-{:08x}", suffix.canonical(), self.fingerprint)
@@ -64,7 +71,7 @@ impl Pictures {
 
     async fn find(&self, key: &String) -> Option<Picture> {
         let kept = self.kept.as_ref()?.find(key).await?;
-        count(if kept.source() == Source::Disk { "disk" } else { "memory" });
+        observe::count(if kept.source() == Source::Disk { "disk" } else { "memory" });
         Some(kept.value().picture())
     }
 
@@ -97,12 +104,17 @@ impl Proxy {
         if let Some(picture) = self.pictures.find(&key).await {
             return Ok(picture);
         }
+        let mut is_new = false;
         let make = || {
-            count("made");
+            is_new = true;
             let (proxy, row, key) = (Arc::clone(self), Arc::clone(row), key.clone());
             async move { proxy.make_picture(&row, suffix, key).await }.boxed()
         };
-        self.pictures.being_made.join(&key, make).await
+        let picture = self.pictures.being_made.join(&key, make).await;
+        if picture.is_ok() {
+            observe::count(if is_new { "made" } else { "shared" });
+        }
+        picture
     }
 
     async fn make_picture(
@@ -111,13 +123,21 @@ impl Proxy {
         suffix: Suffix,
         key: String,
     ) -> Result<Picture, NoPicture> {
+        let made = self.make(row, suffix).await.inspect_err(observe::failed);
+        observe::load(self.imager.load());
+        let made = made?;
+        observe::took(&made);
+        let Output { format, bytes, animation_dropped, .. } = made.output;
+        let picture = Picture { format, bytes: bytes.into(), animation_dropped };
+        self.pictures.keep(key, &picture);
+        Ok(picture)
+    }
+
+    async fn make(self: &Arc<Self>, row: &Row, suffix: Suffix) -> Result<Made, NoPicture> {
         // Taken before the source is read: what waits for a thread waits in memory.
         let _slot = self.image_slots.try_acquire().map_err(|_| ImageError::Busy)?;
         let source = self.load_object(row).await?;
-        let output = self.imager.transform(source, suffix).await?;
-        let picture = Picture { format: output.format, bytes: output.bytes.into() };
-        self.pictures.keep(key, &picture);
-        Ok(picture)
+        Ok(self.imager.transform(source, suffix).await?)
     }
 }
 
@@ -126,14 +146,10 @@ fn fingerprint(settings: &Settings) -> u32 {
     crc32fast::hash(format!("{ENCODER_EPOCH} {settings:?}").as_bytes())
 }
 
-/// Where pictures came from: `memory`, `disk`, or `made`; who waits for one that is being made is
-/// not counted.
-fn count(from: &'static str) {
-    counter!("hayrick_proxy_pictures_total", "from" => from).increment(1);
-}
-
 #[cfg(test)]
 mod tests {
+    use hayrick_images::Averaging;
+
     use super::*;
 
     #[test]
@@ -142,5 +158,7 @@ mod tests {
         let better = Settings { jpeg_quality: 90, ..usual };
         assert_eq!(fingerprint(&usual), fingerprint(&usual.clone()));
         assert_ne!(fingerprint(&usual), fingerprint(&better));
+        let faster = Settings { averaging: Averaging::Values, ..usual };
+        assert_ne!(fingerprint(&usual), fingerprint(&faster));
     }
 }

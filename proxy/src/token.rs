@@ -27,6 +27,7 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIEN
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 const SHA1_BYTES: usize = 20;
+const SHA256_BYTES: usize = 32;
 
 /// A token taken apart. Whether it opens anything is for [`Token::opens`] to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,11 @@ impl Token {
             expire: expire.parse().ok()?,
             signature: decoded.ok()?,
         })
+    }
+
+    /// Whether it was signed as we sign, and not as clients of bfs do.
+    pub fn is_hmac_sha256(&self) -> bool {
+        self.signature.len() == SHA256_BYTES
     }
 
     /// Whether the token was signed with `secret` for `claim`. Takes as long for a wrong

@@ -19,14 +19,12 @@ struct TokenQuery {
 }
 
 impl Call {
-    /// The bucket, if it exists and the request may read in it.
+    /// Whether the request may read in the bucket.
     ///
     /// `names` are what a token may have been signed for: the object's name, and for a
     /// resized picture also that of the picture.
-    pub(super) fn may_read(&self, bucket: &BucketName, names: &[&str]) -> Result<Bucket, ApiError> {
-        let bucket = self.bucket(bucket)?;
-        self.check(&bucket, bucket.read, names)?;
-        Ok(bucket)
+    pub(super) fn may_read(&self, bucket: &Bucket, names: &[&str]) -> Result<(), ApiError> {
+        self.check(bucket, bucket.read, names)
     }
 
     /// The bucket, if it exists and the request may write in it.
@@ -36,7 +34,8 @@ impl Call {
         Ok(bucket)
     }
 
-    fn bucket(&self, name: &BucketName) -> Result<Bucket, ApiError> {
+    /// The bucket, if it exists.
+    pub(super) fn bucket(&self, name: &BucketName) -> Result<Bucket, ApiError> {
         let bucket = self.proxy.directory.bucket(name);
         bucket.ok_or_else(|| {
             ApiError::not_found(format!("there is no bucket {name}")).with_code("NoSuchBucket")
@@ -55,6 +54,18 @@ impl Call {
             return Err(refused("the token does not open this, or has expired"));
         }
         Ok(())
+    }
+
+    /// Whether the request has a token for just this picture, signed as we sign.
+    pub(super) fn check_signed(&self, bucket: &Bucket, name: &str) -> Result<(), ApiError> {
+        let is_signed =
+            |token: &Token| token.is_hmac_sha256() && self.opens(token, bucket, &[name]);
+        if self.token()?.as_ref().is_some_and(is_signed) {
+            return Ok(());
+        }
+        let message =
+            "pictures of this bucket need a token for the whole name with its suffix: hayrick sign";
+        Err(ApiError::forbidden(message).with_code("SignatureDoesNotMatch"))
     }
 
     fn opens(&self, token: &Token, bucket: &Bucket, names: &[&str]) -> bool {
@@ -88,6 +99,13 @@ impl Call {
             Token::parse(&text).ok_or_else(|| refused("this is no token: keyid:sign:expire"))
         })
         .transpose()
+    }
+
+    /// Whether the query has this key, with whatever value.
+    pub(super) fn has_flag(&self, key: &str) -> bool {
+        let mut pairs =
+            self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.any(|(name, _)| name == key)
     }
 
     /// The request's query, as `T` reads it.

@@ -6,9 +6,10 @@ use axum::http::StatusCode;
 use hayrick_service::ApiError;
 use hayrick_store::StoreError;
 
-use crate::image::{ImageError, SuffixError};
+use super::picture::Refusal;
 use crate::memory::Full;
 use crate::upload::UploadError;
+use hayrick_images::{ImageError, SuffixError};
 
 pub(super) use hayrick_directory::http::api_error as directory_error;
 
@@ -95,7 +96,7 @@ pub(super) fn read_error(error: StoreError) -> ApiError {
     }
 }
 
-pub(super) fn suffix_error(error: &SuffixError) -> ApiError {
+fn suffix_error(error: &SuffixError) -> ApiError {
     let message = error.to_string();
     match error {
         // Such a suffix is part of a name, and nothing has that name.
@@ -106,6 +107,17 @@ pub(super) fn suffix_error(error: &SuffixError) -> ApiError {
         SuffixError::UnsupportedFormat { .. } => {
             ApiError::bad_request(message).with_code("NotImplemented")
         }
+    }
+}
+
+pub(super) fn refused_picture(refusal: Refusal) -> ApiError {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::Suffix(error) => suffix_error(&error),
+        Refusal::NoPreset(_) => ApiError::not_found(message).with_code("NoSuchPreset"),
+        Refusal::PresetsOnly => ApiError::forbidden(message).with_code("PresetsOnly"),
+        Refusal::Size(_) => ApiError::forbidden(message).with_code("SizeNotAllowed"),
+        Refusal::BrokenPreset { .. } => ApiError::internal(message),
     }
 }
 

@@ -52,7 +52,8 @@ pub struct ListedObject {
 
 impl Call {
     pub(super) async fn list(self, bucket: &BucketName) -> Result<Response, ApiError> {
-        let bucket = self.may_read(bucket, &[""])?;
+        let bucket = self.bucket(bucket)?;
+        self.may_read(&bucket, &[""])?;
         let Query { prefix, delimiter, cursor, limit } = self.query()?;
         let limit = limit.unwrap_or(MAX_LIST_LIMIT);
         // An empty parameter is as good as none.

@@ -5,7 +5,8 @@
 //! | `PUT`, `POST /{bucket}/{name}` | 201 if the name is new, else 200; with `Location`, `ETag` and `X-Hayrick-Needle` |
 //! | `POST /{bucket}` | the same, under a name made of the content's SHA-1, as bfs does |
 //! | `GET`, `HEAD /{bucket}/{name}` | the object, with ranges and conditions |
-//! | `GET`, `HEAD /{bucket}/{name}@{suffix}` | the picture, resized: see [`crate::image::Suffix`] |
+//! | `GET`, `HEAD /{bucket}/{name}@{suffix}` | the picture, resized: see [`hayrick_images::Suffix`], as far as the bucket's [`ImagePolicy`](hayrick_directory::ImagePolicy) allows |
+//! | `GET`, `HEAD /{bucket}/{name}?info` | what is known of the picture, as JSON: [`hayrick_images::Info`] |
 //! | `DELETE /{bucket}/{name}` | 204 |
 //! | `GET /{bucket}?prefix=&delimiter=&cursor=&limit=` | a page of names, as JSON |
 //!
@@ -16,6 +17,7 @@
 //! bytes. An object whose name happens to look like a resized picture's is served as it is.
 
 mod access;
+mod cached;
 mod download;
 mod error;
 mod list;
@@ -34,8 +36,10 @@ use axum::http::header::X_CONTENT_TYPE_OPTIONS;
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse as _, Response};
 use hayrick_service::ApiError;
+use hayrick_service::listen::App;
 
 use crate::Proxy;
+use cached::Cached;
 pub use list::{ListedObject, Listing};
 use path::Target;
 
@@ -46,13 +50,25 @@ pub const NEEDLE_HEADER: HeaderName = HeaderName::from_static("x-hayrick-needle"
 /// the one that this proxy last saw under the name, as no directory answers.
 pub const DEGRADED_HEADER: HeaderName = HeaderName::from_static("x-hayrick-degraded");
 
+/// Says of a picture that its source moves and it does not, as there are too many frames:
+/// `dropped`.
+pub const ANIMATION_HEADER: HeaderName = HeaderName::from_static("x-hayrick-animation");
+
+/// Says of an answer that it is the object itself, as no picture could be made of it:
+/// `passthrough`.
+pub const IMAGE_HEADER: HeaderName = HeaderName::from_static("x-hayrick-image");
+
 /// Request and answer headers that carry the uploader's own metadata start with this.
 pub const USER_PREFIX: &str = "x-hayrick-meta-";
 
-/// The routes of the public listener.
-pub fn router(proxy: Arc<Proxy>) -> Router {
+/// What somebody uploaded is what it says it is, and nothing a browser guesses.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// What answers on the public listener.
+pub fn app(proxy: Arc<Proxy>) -> App {
     // One handler: a name may be any path, so there is nothing for a router to match.
-    Router::new().fallback(handle).with_state(proxy)
+    let router = Router::new().fallback(handle).with_state(Arc::clone(&proxy));
+    App::with_shortcut(router, Cached(proxy))
 }
 
 /// A request but for its body, which is not shared between threads.
@@ -71,8 +87,7 @@ async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
         Ok(target) => call.dispatch(target, body).await.unwrap_or_else(ApiError::into_response),
         Err(error) => error.into_response(),
     };
-    // What somebody uploaded is what it says it is, and nothing a browser guesses.
-    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     answer
 }
 

@@ -5,11 +5,13 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_M
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use hayrick_directory::{Bucket, BucketName, Condition, ObjectName};
+use hayrick_images::{Focus, Suffix};
 use hayrick_service::ApiError;
 use hayrick_service::request;
 use sha1::{Digest as _, Sha1};
 
 use super::error::{directory_error, no_such_object, upload_error};
+use super::picture::{FOCUS_KEY, ahead};
 use super::validators::{etag_text, needle_header, parse_version};
 use super::{Call, NEEDLE_HEADER, USER_PREFIX, path};
 use crate::upload::{CHUNK_BYTES, NewObject, Stored};
@@ -29,8 +31,9 @@ impl Call {
         let object = self.new_object(bucket, name, size_bytes)?;
         to_the_end(async move {
             let location = path::encode(&object.bucket.name, &object.name);
+            let pictures = ahead(&object.bucket.images);
             let stored = self.proxy.upload(object, body.into_data_stream()).await;
-            answer(&stored.map_err(upload_error)?, &location)
+            self.answer(&stored.map_err(upload_error)?, &location, pictures)
         })
         .await
     }
@@ -51,8 +54,9 @@ impl Call {
             let name = name.parse().map_err(ApiError::internal)?;
             let object = self.new_object(bucket, name, Some(content.bytes().len() as u64))?;
             let location = path::encode(&object.bucket.name, &object.name);
+            let pictures = ahead(&object.bucket.images);
             let stored = self.proxy.upload_collected(object, content).await;
-            answer(&stored.map_err(upload_error)?, &location)
+            self.answer(&stored.map_err(upload_error)?, &location, pictures)
         })
         .await
     }
@@ -81,6 +85,17 @@ impl Call {
             Some(size) if size > limit => Err(ApiError::too_large(limit)),
             size => Ok(size),
         }
+    }
+
+    /// Tells that the object is stored, and has these pictures of it made.
+    fn answer(
+        &self,
+        stored: &Stored,
+        location: &str,
+        pictures: Vec<Suffix>,
+    ) -> Result<Response, ApiError> {
+        self.proxy.make_ahead(&stored.row, pictures);
+        answer(stored, location)
     }
 
     fn new_object(
@@ -154,6 +169,11 @@ fn user_metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError>
         let value = value.to_str().map_err(|_| {
             ApiError::bad_request(format!("{name} must be ASCII; encode anything else"))
         })?;
+        if key == FOCUS_KEY {
+            value.parse::<Focus>().map_err(|error| {
+                ApiError::bad_request(format!("{name}: {error}")).with_code("InvalidArgument")
+            })?;
+        }
         pairs.push((key.to_owned(), value.to_owned()));
     }
     let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();

@@ -11,7 +11,7 @@ use foyer::{
 };
 
 use super::Picture;
-use crate::image::OutputFormat;
+use hayrick_images::OutputFormat;
 
 /// What an entry takes beside its bytes: the cache's own tables.
 const ENTRY_BYTES: usize = 200;
@@ -138,23 +138,26 @@ impl Kept {
     }
 }
 
-/// The format's extension, then the bytes, each after its length. The cache adds a checksum, and
+/// The format's extension and the bytes, each after its length, then the flag. The cache adds a checksum, and
 /// looks at it before anything is decoded.
 impl Code for Kept {
     fn encode(&self, writer: &mut impl Write) -> foyer::Result<()> {
         self.0.format.extension().to_owned().encode(writer)?;
-        self.0.bytes.encode(writer)
+        self.0.bytes.encode(writer)?;
+        self.0.animation_dropped.encode(writer)
     }
 
     fn decode(reader: &mut impl Read) -> foyer::Result<Self> {
         let extension = String::decode(reader)?;
         let format = OutputFormat::from_extension(&extension)
             .ok_or_else(|| Error::new(ErrorKind::Parse, format!("format {extension:?}")))?;
-        Ok(Self(Picture { format, bytes: Bytes::decode(reader)? }))
+        let (bytes, animation_dropped) = (Bytes::decode(reader)?, bool::decode(reader)?);
+        Ok(Self(Picture { format, bytes, animation_dropped }))
     }
 
     fn estimated_size(&self) -> usize {
-        2 * size_of::<usize>() + self.0.format.extension().len() + self.0.bytes.len()
+        let lengths = 2 * size_of::<usize>();
+        lengths + self.0.format.extension().len() + self.0.bytes.len() + size_of::<bool>()
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
 
     fn picture(number: usize) -> Picture {
         let bytes = vec![u8::try_from(number % 251).unwrap(); 10_000];
-        Picture { format: OutputFormat::WebP, bytes: bytes.into() }
+        Picture { format: OutputFormat::WebP, bytes: bytes.into(), animation_dropped: false }
     }
 
     async fn open(memory_bytes: u64, dir: Option<&Path>) -> KeptPictures {
@@ -238,7 +241,8 @@ mod tests {
     #[test]
     fn every_format_is_kept() {
         for format in OutputFormat::ALL {
-            let kept = Kept(Picture { format, bytes: Bytes::from_static(b"abc") });
+            let bytes = Bytes::from_static(b"abc");
+            let kept = Kept(Picture { format, bytes, animation_dropped: true });
             let mut bytes = Vec::new();
             kept.encode(&mut bytes).unwrap();
             assert_eq!(bytes.len(), kept.estimated_size());

@@ -4,9 +4,12 @@
 
 mod access;
 mod bad_input;
+mod burst;
 mod degraded;
 mod full_disk;
 mod objects;
 mod pictures;
+mod policies;
 mod replicas;
 mod rig;
+mod shortcut;

@@ -6,7 +6,7 @@ use hayrick_proxy::ProxyConfig;
 use crate::rig::{Rig, photo};
 
 fn size(picture: &[u8]) -> (u32, u32) {
-    let decoded = hayrick_proxy::image::Probe::read(picture).unwrap();
+    let decoded = hayrick_images::Probe::read(picture).unwrap();
     (decoded.size.width, decoded.size.height)
 }
 
@@ -56,7 +56,6 @@ async fn what_cannot_be_resized_says_why() {
     for (path, status, code, names) in [
         ("/photos/a.jpg@0w", 400, "InvalidArgument", "w"),
         ("/photos/a.jpg@101q", 400, "InvalidArgument", "q"),
-        ("/photos/a.jpg@100w.avif", 400, "NotImplemented", "avif"),
         ("/photos/a.jpg@100x", 404, "NoSuchObject", ""),
         ("/photos/none.jpg@100w", 404, "NoSuchObject", ""),
         ("/photos/text.jpg@100w", 422, "Undecodable", ""),
@@ -84,6 +83,23 @@ async fn more_pictures_than_wait_are_told_to_come_back() {
         assert_eq!((answer.status, answer.header("retry-after")), (429, "1"));
     }
     assert_eq!(rig.get("/photos/big.jpg@100w").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_animation_of_too_many_frames_says_that_it_stands_still() {
+    let mut config = ProxyConfig::default();
+    let moving = include_bytes!("../../../testdata/animation.gif");
+    for (max_frames, told) in [(100, ""), (1, "dropped")] {
+        config.image.max_frames = max_frames;
+        let rig = Rig::with(config.clone()).await;
+        rig.put("/photos/a.gif", &moving[..]).await;
+        // Made, and as it was kept.
+        for _ in 0..2 {
+            let answer = rig.get("/photos/a.gif@").await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.header("x-hayrick-animation"), told);
+        }
+    }
 }
 
 async fn made(rig: &Rig, path: &str) -> Vec<u8> {

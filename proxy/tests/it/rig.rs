@@ -10,11 +10,11 @@ use hayrick_directory::{
     FjallNames, HybridClock, Parts, StorePool, SystemClock,
 };
 use hayrick_proxy::http::Listing;
-use hayrick_proxy::{Proxy, ProxyConfig, router};
+use hayrick_proxy::{Proxy, ProxyConfig, app};
 use hayrick_service::Shutdown;
 use hayrick_service::config::ByteSize;
 use hayrick_service::error::ErrorBody;
-use hayrick_service::listen::{ListenOptions, serve};
+use hayrick_service::listen::{App, ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
 use hayrick_store::{Store, StoreHandle};
 use http_body_util::BodyExt as _;
@@ -28,6 +28,8 @@ pub struct Rig {
     pub dir: TempDir,
     pub url: String,
     pub address: String,
+    /// What answers there.
+    pub app: App,
     pub directory: Directory,
     pub store: Arc<Store>,
     client: Client<HttpConnector, Body>,
@@ -79,8 +81,10 @@ impl Rig {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let options = ListenOptions::named("public");
-        tokio::spawn(serve(listener, router(proxy), options, Shutdown::new()));
+        let app = app(proxy);
+        tokio::spawn(serve(listener, app.clone(), options, Shutdown::new()));
         let rig = Self {
+            app,
             dir,
             url: format!("http://{address}"),
             address,

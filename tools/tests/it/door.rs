@@ -124,6 +124,36 @@ fn a_key_opens_a_private_bucket_and_signs_urls() {
     assert!(run(["sign", "secret/x"]).failed(2).contains("hayrick key create secret"));
 }
 
+#[test]
+fn a_bucket_says_what_is_made_of_its_pictures() {
+    let server = Server::start();
+    let images = |more: &[&str]| server.run([&["bucket", "images", "photos"], more].concat());
+    let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata/photos/chelsea.png");
+    server.run(["put", photo, "photos/cat.png"]).ok();
+    let told = images(&[]).ok();
+    assert!(told.contains("presets") && told.contains("none"), "{told}");
+    let change = ["--preset", "small=20w", "--preset", "dot=1w_1h_1c", "--presets-only", "on"];
+    let told = images(&change).ok();
+    assert!(told.contains("small = 20w"), "{told}");
+    let status =
+        |suffix: &str| http("HEAD", &format!("{}/photos/cat.png{suffix}", server.public), &[]).0;
+    assert_eq!(
+        [status("@!small"), status("@!dot.webp"), status("@20w"), status("")],
+        [200, 200, 403, 200]
+    );
+    let (_, metrics) = http("GET", &format!("{}/metrics", server.admin), &[]);
+    let series = r#"hayrick_proxy_picture_seconds_count{stage="decode",format="png"} 2"#;
+    assert!(metrics.contains(series), "{metrics}");
+    let told =
+        images(&["--preset", "dot=", "--presets-only", "off", "--sizes", "30x", "--json"]).json();
+    assert_eq!((&told["presets"]["dot"], &told["sizes"][0]), (&Value::Null, &"30x".into()));
+    assert_eq!([status("@30w"), status("@31w"), status("@!small")], [200, 403, 200]);
+    assert!(images(&["--preset", "bad=0w"]).failed(2).contains("`w` is 0"));
+    assert!(images(&["--pregenerate", "huge"]).failed(2).contains("no preset huge"));
+    let told = server.run(["bucket", "images", "nothing-here"]).failed(3);
+    assert!(told.contains("nothing-here"), "{told}");
+}
+
 /// A server that answers every request with `answer` and hangs up.
 fn hangs_up(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,0 +1,94 @@
+//! What is in memory is answered at once, and as it would be otherwise.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hayrick_directory::Access::{Private, Public};
+use hayrick_service::listen::Head;
+
+use crate::rig::{Answer, Rig};
+
+const PATH: &str = "/photos/cats/tom.txt";
+
+impl Rig {
+    /// The status of what is answered without the router.
+    fn at_once(&self, method: &Method, path: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        let pairs = headers.iter().map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+        });
+        let headers: HeaderMap = pairs.collect();
+        let head = Head { method, uri: &path.parse().unwrap(), headers: &headers };
+        self.app.answer_at_once(&head).map(|answer| answer.status().as_u16())
+    }
+
+    async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut answer = self.send("GET", path, headers, Body::empty()).await;
+        for name in ["date", "x-request-id"] {
+            assert!(answer.headers.remove(name).is_some(), "{name}");
+        }
+        answer
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_the_same_whoever_gives_it() {
+    let rig = Rig::new().await;
+    let headers = [("content-type", "text/plain"), ("x-hayrick-meta-who", "tom")];
+    let etag = rig.send("PUT", PATH, &headers, "0123456789").await.header("etag").to_owned();
+    for (headers, status) in [
+        (vec![], 200),
+        (vec![("range", "bytes=2-4")], 206),
+        (vec![("if-none-match", etag.as_str())], 304),
+        (vec![("if-none-match", "\"other\""), ("range", "bytes=-1")], 206),
+    ] {
+        assert_eq!(rig.at_once(&Method::GET, PATH, &headers), Some(status), "{headers:?}");
+        let short = rig.get_with(PATH, &headers).await;
+        // A query is the router's.
+        let long = rig.get_with(&format!("{PATH}?a=1"), &headers).await;
+        assert_eq!((short.status, long.status), (status, status));
+        assert_eq!((short.headers, short.body), (long.headers, long.body), "{headers:?}");
+    }
+    for (headers, status) in [
+        (vec![("range", "bytes=20-")], 416),
+        (vec![("range", "bytes=0-0,5-5")], 206),
+        (vec![("if-match", "\"other\"")], 412),
+    ] {
+        assert_eq!(rig.at_once(&Method::GET, PATH, &headers), None, "{headers:?}");
+        assert_eq!(rig.get_with(PATH, &headers).await.status, status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_never_tells_what_was() {
+    let rig = Rig::new().await;
+    for version in 0..50 {
+        assert!(rig.put(PATH, format!("version {version}")).await.status < 300);
+        assert_eq!(rig.at_once(&Method::GET, PATH, &[]), Some(200), "the writer has told");
+        assert_eq!(rig.get(PATH).await.body, format!("version {version}").as_bytes());
+    }
+    assert_eq!(rig.delete(PATH).await.status, 204);
+    assert_eq!(rig.at_once(&Method::GET, PATH, &[]), None);
+    assert_eq!(rig.get(PATH).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_for_small_public_objects_only() {
+    let rig = Rig::new().await;
+    rig.bucket("secret", Private, Public).await;
+    for (path, size, status) in [
+        ("/photos/small", 1_000, Some(200)),
+        ("/photos/empty", 0, Some(200)),
+        ("/photos/large", 300_000, None),
+        ("/photos/chunks", 9_000_000, None),
+        ("/secret/small", 1_000, None),
+    ] {
+        assert_eq!(rig.put(path, vec![7; size]).await.status, 201);
+        assert_eq!(rig.at_once(&Method::GET, path, &[]), status, "{path}");
+        assert_eq!(rig.at_once(&Method::HEAD, path, &[]), None, "{path}");
+    }
+    for path in
+        ["/", "/photos", "/photos/none", "/nobody/small", "/photos/small@10w", "/photos/%FF"]
+    {
+        assert_eq!(rig.at_once(&Method::GET, path, &[]), None, "{path}");
+    }
+    assert_eq!(rig.get("/secret/small").await.status, 401);
+}
