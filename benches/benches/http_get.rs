@@ -16,7 +16,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hayrick_benches::{Rounds, rng, scratch, settings};
@@ -27,7 +26,7 @@ use hayrick_directory::{
 use hayrick_proxy::http::NEEDLE_HEADER;
 use hayrick_proxy::{Proxy, ProxyConfig};
 use hayrick_service::Shutdown;
-use hayrick_service::listen::{ListenOptions, serve};
+use hayrick_service::listen::{App, ListenOptions, serve};
 use hayrick_store::config::StoreConfig;
 use hayrick_store::{NeedleId, Store, StoreHandle};
 use http_body_util::{BodyExt as _, Full};
@@ -94,16 +93,16 @@ impl Servers {
         let options = ProxyConfig::default().check().expect("a good configuration");
         let proxy = Proxy::start(DirectoryHandle::Local(directory), stores, options).await;
         let proxy = proxy.expect("a proxy");
-        let internal = listen(hayrick_store::http::data::router(store), "internal").await;
-        let public = listen(hayrick_proxy::router(proxy), "public").await;
+        let internal = listen(hayrick_store::http::data::app(store), "internal").await;
+        let public = listen(hayrick_proxy::app(proxy), "public").await;
         Self { internal, public }
     }
 }
 
-async fn listen(router: Router, name: &'static str) -> SocketAddr {
+async fn listen(app: App, name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
-    tokio::spawn(serve(listener, router, ListenOptions::named(name), Shutdown::new()));
+    tokio::spawn(serve(listener, app, ListenOptions::named(name), Shutdown::new()));
     address
 }
 

@@ -1,9 +1,9 @@
 //! How long does it take to find out where a needle is?
 //!
-//! Measured: `Index::get`, hit and miss, with all entries in the hash table (`recent_index`,
+//! Measured: `Index::get`, hit and miss, with all entries in the hash tables (`recent_index`,
 //! a volume that was just filled) or all from an index file (`sealed_index`, a volume
-//! after a restart), at two sizes. Keys are asked for in random order, each as often as any
-//! other, which is the worst order for the processor's caches.
+//! after a restart). Keys are asked for in random order, each as often as any other, which
+//! is the worst order for the processor's caches.
 //!
 //! Not measured: the volume's lock around the index.
 
@@ -12,27 +12,20 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use hayrick_benches::{CLUSTER, Rounds, VOLUME, rng, scratch, settings};
+use hayrick_benches::index::{Keys, Needles, Sizes, seal};
+use hayrick_benches::{Rounds, rng, scratch, settings};
 use hayrick_store::Key;
-use hayrick_store::format::NeedleOffset;
-use hayrick_store::format::index::{Entry, IndexHead};
-use hayrick_store::format::superblock::Superblock;
-use hayrick_store::index::{Index, Sealed, write_sealed};
+use hayrick_store::format::index::Entry;
+use hayrick_store::index::{Index, Sealed};
 use hayrick_store::storage::os::OsDisk;
 use rand::Rng as _;
-use uuid::Uuid;
+use rand::seq::IndexedRandom as _;
 
-/// A record of 1 KiB of data, in blocks of 8 bytes.
-const RECORD_BLOCKS: u32 = 143;
+/// So many keys are asked for in turns: many more than the processor's caches have lines for.
+const QUERIES: usize = 2_000_000;
 
-/// How `count` keys of one kind are drawn.
-type Draw = fn(count: u64) -> Keys;
-
-/// Keys that an index has, in rising order, and others that it has not.
-struct Keys {
-    present: Vec<Key>,
-    absent: Vec<Key>,
-}
+const KINDS: [(&str, Keys); 3] =
+    [("dense", Keys::DenseWithGaps), ("random", Keys::Random), ("clustered", Keys::Clustered)];
 
 /// An index and what it is asked for.
 struct Case {
@@ -41,75 +34,52 @@ struct Case {
     misses: Rounds<Key>,
 }
 
-/// Keys as leases give them out, less every third, which was deleted and compacted away.
-/// Those are missed, so that a miss may fall anywhere in the index.
-fn dense(count: u64) -> Keys {
-    let present = (0..count).map(|number| Key::new(number / 2 * 3 + number % 2)).collect();
-    let absent = (0..count / 2).map(|number| Key::new(number * 3 + 2)).collect();
-    Keys { present, absent }
-}
-
-/// Any 64 bits, which is what a client that draws its own keys stores.
-fn random(count: u64) -> Keys {
-    let mut rng = rng();
-    let mut draw = || (0..count).map(|_| Key::new(rng.random())).collect();
-    let (mut present, absent): (Vec<_>, _) = (draw(), draw());
-    present.sort_unstable();
-    Keys { present, absent }
-}
-
-fn entries(keys: &[Key]) -> impl Iterator<Item = (Key, Entry)> {
-    let offsets = (512..).step_by(RECORD_BLOCKS as usize).map(NeedleOffset::from_blocks);
-    let entries = offsets.map(|offset| Entry { offset, size_blocks: RECORD_BLOCKS });
-    keys.iter().copied().zip(entries)
-}
-
-fn recent(keys: &[Key]) -> Index {
+fn recent(entries: Vec<(Key, Entry)>) -> Index {
     let mut index = Index::new(Sealed::default());
-    entries(keys).for_each(|(key, entry)| index.insert(key, entry));
+    for (key, entry) in entries {
+        index.insert(key, entry);
+    }
     index
 }
 
-fn sealed(keys: &[Key]) -> Index {
-    let replica = Uuid::from_u128(1);
-    let superblock =
-        Superblock { cluster: CLUSTER, volume: VOLUME, replica, generation: 1, created_ms: 0 };
-    let head = IndexHead {
-        volume: VOLUME,
-        replica,
-        generation: 1,
-        covered_end: NeedleOffset::from_blocks(u32::MAX),
-        entries: 0,
-        live_needles: keys.len() as u64,
-        live_bytes: 0,
-        tombstones: 0,
-        last_append_ns: 0,
-        digest: 0,
-        digest_exact: true,
-    };
+fn sealed(entries: Vec<(Key, Entry)>) -> Index {
     // The index outlives its file.
     let folder = scratch(env!("CARGO_TARGET_TMPDIR"));
     let disk = OsDisk::new(folder.path());
-    let sealed = write_sealed(&disk, "index", head, entries(keys), &superblock);
-    Index::new(sealed.expect("an index file"))
+    Index::new(seal(&disk, "index", entries.into_iter()))
 }
 
 impl Case {
-    fn new(keys: Keys, build: fn(&[Key]) -> Index) -> Self {
-        let index = build(&keys.present);
-        assert!(keys.present.iter().all(|key| index.get(*key).is_some()));
-        assert!(keys.absent.iter().all(|key| index.get(*key).is_none()));
-        Self { index, hits: Rounds::new(keys.present), misses: Rounds::new(keys.absent) }
+    /// A volume of objects of 200 bytes: of those a volume holds the most.
+    fn new(keys: Keys, count: u64, build: fn(Vec<(Key, Entry)>) -> Index) -> Self {
+        let mut rng = rng();
+        let in_order = matches!(keys, Keys::DenseWithGaps);
+        let needles = Needles { keys, sizes: Sizes::Constant(200), in_order };
+        let entries = needles.volume(&mut rng, 0, count);
+        let hits: Vec<_> =
+            entries.choose_multiple(&mut rng, QUERIES).map(|(key, _)| *key).collect();
+        let last = entries.last().expect("a needle").0.get();
+        let index = build(entries);
+        assert!(hits.iter().all(|key| index.get(*key).is_some()));
+        let drawn = (0..QUERIES).map(|_| Key::new(rng.random_range(0..=last)));
+        // Those that were deleted from a dense volume, so that a miss falls anywhere.
+        let misses: Vec<_> = drawn.filter(|key| index.get(*key).is_none()).collect();
+        Self { index, hits: Rounds::new(hits), misses: Rounds::new(misses) }
     }
 }
 
-fn lookups(criterion: &mut Criterion, name: &str, build: fn(&[Key]) -> Index) {
+fn lookups(
+    criterion: &mut Criterion,
+    name: &str,
+    counts: [u64; 2],
+    build: fn(Vec<(Key, Entry)>) -> Index,
+) {
     let mut group = criterion.benchmark_group(name);
     group.measurement_time(Duration::from_secs(1));
-    for (kind, draw) in [("dense", dense as Draw), ("random", random)] {
-        for count in [100_000, 1_000_000] {
+    for (kind, keys) in KINDS {
+        for count in counts {
             let mut case = None;
-            let new_case = || Case::new(draw(count), build);
+            let new_case = || Case::new(keys, count, build);
             group.bench_function(BenchmarkId::new(format!("{kind}_hit"), count), |bencher| {
                 let Case { index, hits, .. } = case.get_or_insert_with(new_case);
                 bencher.iter(|| index.get(hits.next()?));
@@ -124,8 +94,8 @@ fn lookups(criterion: &mut Criterion, name: &str, build: fn(&[Key]) -> Index) {
 }
 
 fn index(criterion: &mut Criterion) {
-    lookups(criterion, "recent_index", recent);
-    lookups(criterion, "sealed_index", sealed);
+    lookups(criterion, "recent_index", [100_000, 1_000_000], recent);
+    lookups(criterion, "sealed_index", [1_000_000, 50_000_000], sealed);
 }
 
 criterion_group!(name = benches; config = settings(); targets = index);

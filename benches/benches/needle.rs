@@ -11,15 +11,13 @@
 //! Not measured: any file, and memory that the processor's caches do not hold. `volume_read`
 //! has both.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
-
 use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hayrick_benches::{needle, rng, settings};
+use hayrick_benches::{needle, record, rng, settings};
 use hayrick_store::format::checksum::{Trailer, trailer_bytes};
-use hayrick_store::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
+use hayrick_store::format::needle::{HEADER_BYTES, Kind, NeedleHeader};
 use hayrick_store::format::{FormatError, NeedleOffset, Salt};
 use hayrick_store::{Meta, NewNeedle};
 use rand::RngCore as _;
@@ -39,29 +37,9 @@ fn sample(size: usize) -> NewNeedle {
     needle(1, Bytes::from(data))
 }
 
-fn header(needle: &NewNeedle, meta: &[u8], trailer: &Trailer) -> NeedleHeader {
-    NeedleHeader {
-        kind: Kind::Data,
-        key: needle.key,
-        cookie: needle.cookie,
-        data_size: u32::try_from(needle.data.len()).expect("a small needle"),
-        meta_size: u32::try_from(meta.len()).expect("a small meta"),
-        body_crc: trailer.body_crc(),
-        appended_ns: 1_750_000_000_000_000_000,
-        synced_end: OFFSET,
-        batch: BatchPlace::ALONE,
-    }
-}
-
 fn encode(needle: &NewNeedle, salt: Salt, out: &mut Vec<u8>) {
-    let meta = needle.meta.to_bytes().expect("a small meta");
-    let trailer = Trailer::of(&needle.data, &meta);
     out.clear();
-    out.extend_from_slice(&header(needle, &meta, &trailer).to_bytes(salt, OFFSET));
-    out.extend_from_slice(&needle.data);
-    out.extend_from_slice(&meta);
-    out.extend_from_slice(trailer.as_bytes());
-    out.resize(out.len().next_multiple_of(8), 0);
+    record::encode(Kind::Data, needle, salt, OFFSET, out);
 }
 
 fn decode(record: &[u8], salt: Salt) -> Result<(NeedleHeader, Meta), FormatError> {
@@ -80,7 +58,8 @@ fn decode(record: &[u8], salt: Salt) -> Result<(NeedleHeader, Meta), FormatError
 
 fn headers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("needle_header");
-    let header = header(&sample(1024), &[], &Trailer::of(&[], &[]));
+    let trailer = Trailer::of(&[], &[]);
+    let header = record::header(Kind::Data, &sample(1024), &[], &trailer, OFFSET);
     let bytes = header.to_bytes(salt(), OFFSET);
     group.bench_function("encode", |bencher| {
         bencher.iter(|| black_box(&header).to_bytes(salt(), OFFSET));

@@ -11,6 +11,9 @@
 //! `cargo bench -p hayrick-benches` runs all of them, `--bench index` one, and a word behind
 //! `--` picks cases by name. Files are made in cargo's target folder, which should be on a
 //! real disk: on a memory file system a sync costs nothing. Data is the same in every run.
+//!
+//! The binaries are servers to compare with and a maker of large volumes. `make bench-peers` uses
+//! them, which runs whole servers side by side: see `peers/`.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -18,6 +21,10 @@
     clippy::missing_panics_doc,
     reason = "a bench that cannot be set up has nothing to measure"
 )]
+
+pub mod corpus;
+pub mod index;
+pub mod record;
 
 use std::path::Path;
 use std::sync::Arc;
