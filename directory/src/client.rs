@@ -1,5 +1,6 @@
 //! A directory on another machine, asked on its internal listener ([`crate::http::data`]).
 
+mod lookups;
 mod servers;
 
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use self::lookups::Lookup;
 use self::servers::{Line, Server, Servers};
+use crate::gather::Gather;
 use crate::http::directory_error;
 use crate::http::wire::{
     Assign, Commit, CommitAnswer, DiscardNeedles, FailedWrite, List, Object, RemoveRow,
@@ -29,7 +32,7 @@ use crate::{
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Asks for a name that need not be there: who answers has reached the names.
-const PROBE: &[u8] = br#"{"bucket":"probe","name":"probe"}"#;
+const PROBE: &[u8] = br#"[{"bucket":"probe","name":"probe"}]"#;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -71,6 +74,7 @@ pub struct DirectoryClient {
 
 struct Shared {
     servers: Servers,
+    lookups: Arc<Gather<Lookup>>,
     http: Client,
     coordinator: Arc<dyn Coordinator>,
     clock: HybridClock,
@@ -85,7 +89,8 @@ impl DirectoryClient {
         clock: HybridClock,
     ) -> Self {
         let servers = Servers::new(named);
-        Self { shared: Arc::new(Shared { servers, http, coordinator, clock }) }
+        let lookups = Gather::new(lookups::LIMITS);
+        Self { shared: Arc::new(Shared { servers, lookups, http, coordinator, clock }) }
     }
 
     pub(crate) fn map(&self) -> Arc<ClusterMap> {
@@ -147,15 +152,6 @@ impl DirectoryClient {
             }
             (committed, _) => committed,
         }
-    }
-
-    pub(crate) async fn lookup(
-        &self,
-        bucket: &BucketName,
-        name: &ObjectName,
-    ) -> Result<Option<Row>, DirectoryError> {
-        let answer = self.ask("lookup", FOR_A_ROW, &object(bucket, name)).await;
-        answer.map_err(|error| error.about(bucket, 0))
     }
 
     pub(crate) async fn remove(
@@ -328,14 +324,17 @@ enum AskError {
     /// There is none, or all were silent and are left alone for a while.
     #[error("no directory of the cluster answers")]
     Nobody,
+    /// It has not answered what it was asked.
+    #[error("a directory of the cluster answers other questions: is it of the same version?")]
+    OtherQuestions,
 }
 
 impl AskError {
     /// What it means where `bucket` was asked about, for `size_bytes`.
-    fn about(self, bucket: &BucketName, size_bytes: u64) -> DirectoryError {
+    fn about(&self, bucket: &BucketName, size_bytes: u64) -> DirectoryError {
         match self {
             Self::Client(error) => directory_error(error, bucket, size_bytes),
-            Self::Nobody => DirectoryError::Unavailable(self.to_string()),
+            Self::Nobody | Self::OtherQuestions => DirectoryError::Unavailable(self.to_string()),
         }
     }
 }

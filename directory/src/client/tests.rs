@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::routing::post;
+use axum::{Json, Router};
+use futures::future::join_all;
 use hayrick_service::client::ClientOptions;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -41,17 +45,26 @@ async fn directory(pause: Duration) -> (String, Arc<AtomicUsize>) {
 }
 
 async fn answering(status: StatusCode, pause: Duration) -> (String, Arc<AtomicUsize>) {
-    saying(status, "null".to_owned(), pause).await
+    let say = move |uri: &Uri| if uri.path() == "/directory/lookup" { "[null]" } else { "null" };
+    let app = async move |uri: Uri| (status, say(&uri));
+    serving(Router::new().fallback(app), pause).await
 }
 
-async fn saying(status: StatusCode, body: String, pause: Duration) -> (String, Arc<AtomicUsize>) {
+async fn saying(body: String) -> (String, Arc<AtomicUsize>) {
+    serving(Router::new().fallback(async move || body), Duration::ZERO).await
+}
+
+/// Counts what is asked of a router, which answers after a while.
+async fn serving(router: Router, pause: Duration) -> (String, Arc<AtomicUsize>) {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
-    let router = Router::new().fallback(async move || {
+    let router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
         count.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(pause).await;
-        (status, body)
-    });
+        async move {
+            tokio::time::sleep(pause).await;
+            next.run(request).await
+        }
+    }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -140,7 +153,7 @@ async fn what_one_may_have_done_is_not_refused_by_the_word_of_another() {
 async fn what_one_may_have_committed_is_not_committed_again_with_a_higher_version() {
     let (unsure, _) = answering(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO).await;
     let stale = serde_json::to_string(&CommitAnswer::Stale { current: 7 << 40 }).unwrap();
-    let (stale, _) = saying(StatusCode::OK, stale, Duration::ZERO).await;
+    let (stale, _) = saying(stale).await;
     let (bucket, name) = ("photos".parse().unwrap(), "x".parse().unwrap());
     for (servers, doubted) in [(vec![&*stale], false), (vec![&*unsure, &*stale], true)] {
         let client = bench(&servers).client;
@@ -152,5 +165,52 @@ async fn what_one_may_have_committed_is_not_committed_again_with_a_higher_versio
             committed => assert!(doubted && committed.unwrap() == Committed::Superseded),
         }
         assert!(client.next_version() > 7 << 40);
+    }
+}
+
+/// Rows that can be told from each other: of 100 names, one of three has a row.
+fn row_of(Object { name, .. }: Object) -> Option<Row> {
+    let version = name.as_str().parse().unwrap();
+    (version % 3 == 0).then(|| Row { version, ..Row::default() })
+}
+
+#[tokio::test]
+async fn names_that_are_asked_for_at_once_share_requests_and_each_gets_its_own_row() {
+    // As many as a request has, and then only the first two, as where rows are large.
+    for most in [usize::MAX, 2] {
+        let lookup = async move |Json(objects): Json<Vec<Object>>| {
+            Json(objects.into_iter().take(most).map(row_of).collect::<Vec<_>>())
+        };
+        let router = Router::new().route("/directory/lookup", post(lookup));
+        let (address, asked) = serving(router, Duration::from_millis(20)).await;
+        let client = bench(&[&address]).client;
+        let lookups = (0..100).map(async |number| {
+            let name = number.to_string().parse().unwrap();
+            let row = client.lookup(&"photos".parse().unwrap(), &name).await.unwrap();
+            assert_eq!(row, row_of(object(&"photos".parse().unwrap(), &name)), "{number}");
+        });
+        join_all(lookups).await;
+        let asked = asked.load(Ordering::Relaxed);
+        assert!(asked <= if most > 2 { 10 } else { 60 }, "{asked} requests for 100 names");
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_wait_any_more_keeps_nobody_from_an_answer() {
+    let (address, _) = directory(Duration::from_millis(20)).await;
+    let bench = bench(&[&address]);
+    for _ in 0..3 {
+        let gone = tokio::time::timeout(Duration::from_millis(1), bench.lookup());
+        let (gone, row) = tokio::join!(gone, bench.lookup());
+        assert!(gone.is_err() && row.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_answers_other_questions_is_not_believed() {
+    for said in ["[]", "[null, null]", "{}"] {
+        let (address, _) = saying(said.to_owned()).await;
+        let error = bench(&[&address]).lookup().await.unwrap_err();
+        assert!(matches!(error, DirectoryError::Unavailable(_)), "{said}: {error}");
     }
 }

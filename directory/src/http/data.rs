@@ -8,7 +8,7 @@
 //! | `POST /directory/assign` | [`BatchAssignment`] |
 //! | `POST /directory/failed-write` | 204: the volume is left out for a while |
 //! | `POST /directory/commit` | what came of it |
-//! | `POST /directory/lookup` | the [`Row`], or `null` |
+//! | `POST /directory/lookup` | for each name the [`Row`], or `null`; where rows are large, of the first names only |
 //! | `POST /directory/remove` | the [`Row`] that was there, or `null` |
 //! | `POST /directory/discard` | 204: queued for deletion |
 //! | `POST /directory/list` | [`ListPage`] |
@@ -17,6 +17,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use futures::stream::{self, StreamExt as _};
 use hayrick_service::ApiError;
 
 use super::api_error;
@@ -27,6 +28,11 @@ use crate::{BatchAssignment, Condition, Directory, DirectoryError, ListPage, Row
 
 /// Rows are 1 MiB at most, and JSON takes a few times the room of the database's form.
 const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// Names that are looked up at the same time for one request.
+const MAX_LOOKUPS: usize = 64;
+/// With so many bytes of rows an answer ends.
+const ROWS_BYTES: u64 = 4 << 20;
 
 type Server = State<Directory>;
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -66,8 +72,24 @@ async fn commit(State(directory): Server, Json(body): Json<Commit>) -> Answer<Co
     Ok(Json(CommitAnswer::of(committed).map_err(api_error)?))
 }
 
-async fn lookup(State(directory): Server, Json(body): Json<Object>) -> Answer<Option<Row>> {
-    Ok(Json(directory.lookup(&body.bucket, &body.name).await.map_err(api_error)?))
+async fn lookup(
+    State(directory): Server,
+    Json(objects): Json<Vec<Object>>,
+) -> Answer<Vec<Option<Row>>> {
+    let lookup = |Object { bucket, name }| {
+        let directory = directory.clone();
+        async move { directory.lookup(&bucket, &name).await }
+    };
+    let (mut rows, mut bytes) = (Vec::with_capacity(objects.len()), 0);
+    let mut lookups = stream::iter(objects.into_iter().map(lookup)).buffered(MAX_LOOKUPS);
+    while bytes < ROWS_BYTES
+        && let Some(row) = lookups.next().await
+    {
+        let row = row.map_err(api_error)?;
+        bytes += row.as_ref().map_or(0, Row::memory_bytes);
+        rows.push(row);
+    }
+    Ok(Json(rows))
 }
 
 async fn remove(State(directory): Server, Json(body): Json<RemoveRow>) -> Answer<Option<Row>> {

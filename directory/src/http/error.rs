@@ -75,25 +75,25 @@ pub fn api_error(error: DirectoryError) -> ApiError {
 
 /// What a directory's answer means, when it was asked about `bucket` for `size_bytes`.
 pub(crate) fn directory_error(
-    error: ClientError,
+    error: &ClientError,
     bucket: &BucketName,
     size_bytes: u64,
 ) -> DirectoryError {
     let ClientError::Status(answer) = error else {
         return DirectoryError::Unavailable(error.to_string());
     };
-    let StatusError { status, body, .. } = *answer;
+    let StatusError { status, body, .. } = &**answer;
     match body.error.as_str() {
         NO_SUCH_BUCKET => DirectoryError::NoBucket(bucket.clone()),
         DISK_FULL => DirectoryError::Full,
         NO_WRITABLE_VOLUME => DirectoryError::NoWritableVolume { size_bytes },
         NO_VOLUME_JUST_NOW => DirectoryError::NoVolumeJustNow { size_bytes },
         TOO_LARGE => DirectoryError::TooLarge,
-        _ => match status {
+        _ => match *status {
             StatusCode::PRECONDITION_FAILED => DirectoryError::ConditionFailed { current: None },
-            StatusCode::BAD_REQUEST => DirectoryError::BadRequest(body.message.into()),
-            StatusCode::CONFLICT => DirectoryError::Conflict(body.message),
-            _ => DirectoryError::Unavailable(body.message),
+            StatusCode::BAD_REQUEST => DirectoryError::BadRequest(body.message.clone().into()),
+            StatusCode::CONFLICT => DirectoryError::Conflict(body.message.clone()),
+            _ => DirectoryError::Unavailable(body.message.clone()),
         },
     }
 }

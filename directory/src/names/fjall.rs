@@ -8,10 +8,12 @@
 //!
 //! Changes go through a bounded queue to the writer thread. It takes all that wait,
 //! checks their conditions in order, each seeing what those before it did, writes one
-//! batch, syncs once, and answers only then. Reads go to the database directly.
+//! batch, syncs once, and answers only then. Reads go to the database directly; rows that are asked
+//! for at the same time share a thread.
 
 mod builder;
 mod group;
+mod lookups;
 mod raw;
 mod reader;
 mod recent;
@@ -34,6 +36,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub(crate) use self::builder::Builder;
 use self::group::{Gate, Job};
+use self::lookups::Lookup;
 pub(crate) use self::raw::RawFjall;
 use self::reader::Reader;
 use self::recent::RecentRows;
@@ -42,6 +45,7 @@ use super::{
     Answer, Committed, Discard, Garbage, GarbageQueue, ListPage, ListQuery, Names, NamesError, Put,
     Remove, Row, keys, row,
 };
+use crate::gather::Gather;
 use crate::{BucketName, ObjectName, SystemClock, WallClock as _};
 
 /// How the embedded name database uses the machine.
@@ -83,6 +87,7 @@ pub struct FjallNames {
     queue_budget: Arc<Semaphore>,
     reader: Arc<Reader>,
     reads: Arc<Semaphore>,
+    lookups: Arc<Gather<Lookup>>,
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
 }
@@ -128,6 +133,7 @@ impl FjallNames {
             queue_budget: Arc::new(Semaphore::new(config.queue_bytes.min(Semaphore::MAX_PERMITS))),
             reader,
             reads: Arc::new(Semaphore::new(config.max_reads.max(1))),
+            lookups: Gather::new(lookups::LIMITS),
             shared,
             writer: Some(writer),
         })
@@ -236,13 +242,7 @@ impl Names for FjallNames {
         if let Some(row) = self.shared.recent.get(&key) {
             return future::ready(Ok(Some((*row).clone()))).boxed();
         }
-        let shared = Arc::clone(&self.shared);
-        self.read(move |reader| {
-            let before = shared.recent.before(&key);
-            let Some(row) = reader.row(&key)? else { return Ok(None) };
-            shared.recent.read(&key, &Arc::new(row.clone()), before);
-            Ok(Some(row))
-        })
+        self.look_up(key).boxed()
     }
 
     fn get_recent(&self, bucket: &BucketName, name: &ObjectName) -> Option<Arc<Row>> {

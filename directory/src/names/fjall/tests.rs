@@ -104,3 +104,25 @@ async fn a_damaged_row_is_told_and_not_replaced() {
     assert_eq!(newer, Err(NamesError::NewerFormat { found: 9, supported: 1 }));
     names.put(put("c", row(1), Condition::None)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_asked_for_at_once_are_read_together_and_each_gets_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = FjallConfig { recent_bytes: 0, max_reads: 2, ..FjallConfig::default() };
+    let names = FjallNames::open(folder.path(), &config).unwrap();
+    for version in 1..=100 {
+        names.put(put(&version.to_string(), row(version), Condition::None)).await.unwrap();
+    }
+    for _ in 0..50 {
+        let lookups = (1..=200).map(async |version| {
+            let found = names.get(&bucket(), &name(&version.to_string())).await.unwrap();
+            assert_eq!(found, (version <= 100).then(|| row(version)));
+        });
+        // Those who stop waiting keep nobody from an answer.
+        let gone = (1..=200).map(|version| {
+            let names = &names;
+            async move { drop(names.get(&bucket(), &name(&version.to_string())).now_or_never()) }
+        });
+        tokio::join!(future::join_all(gone), future::join_all(lookups));
+    }
+}
