@@ -55,6 +55,13 @@ impl<T> Gather<T> {
     }
 }
 
+/// To be waited for before a carrier takes its first questions: those who can ask right now have
+/// asked then.
+pub(crate) async fn gathered() {
+    // Behind all tasks of this thread that can go on, and those whose sockets can be read.
+    tokio::task::yield_now().await;
+}
+
 /// Takes questions to where they are answered, until none waits.
 pub(crate) struct Carrier<T> {
     gather: Arc<Gather<T>>,

@@ -142,11 +142,11 @@ impl Store {
         Ok(NeedleReader::new(needle))
     }
 
-    /// Like [`Store::open_needle`], but never waits for a disk: `None` where that would be needed, and
-    /// for every error.
-    pub fn open_cached_needle(&self, id: NeedleId) -> Option<NeedleReader> {
+    /// Like [`Store::open_needle`], but never waits for a disk: `None` where that would be needed, for
+    /// needles that are not read whole when they are opened, and for every error.
+    pub fn open_cached_whole(&self, id: NeedleId) -> Option<NeedleReader> {
         let volume = self.volume(id.volume).ok()?;
-        volume.open_cached_needle(id.key, id.cookie).map(NeedleReader::new)
+        volume.open_cached_whole(id.key, id.cookie).map(NeedleReader::new)
     }
 
     /// Like [`Store::open_needle`], but reads no data: for HEAD.

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{AskError, DirectoryClient, FOR_A_ROW, object};
-use crate::gather::{Carrier, Limits};
+use crate::gather::{Carrier, Limits, gathered};
 use crate::http::wire::Object;
 use crate::{BucketName, DirectoryError, ObjectName, Row};
 
@@ -34,6 +34,7 @@ impl DirectoryClient {
     }
 
     async fn carry(self, mut carrier: Carrier<Lookup>) {
+        gathered().await;
         loop {
             let mut lookups = carrier.next();
             if lookups.is_empty() {

@@ -50,7 +50,7 @@ impl Proxy {
             StoreHandle::Remote(_) => None,
         });
         let mut read =
-            local.filter_map(|store| store.open_cached_needle(needle)?.stored().whole().cloned());
+            local.filter_map(|store| store.open_cached_whole(needle)?.stored().whole().cloned());
         read.next()
     }
 }

@@ -102,7 +102,7 @@ impl Shortcut for Cached {
         if head.method != Method::GET || cluster.is_some_and(|asked| *asked != self.cluster) {
             return None;
         }
-        let needle = self.store.open_cached_needle(needle_of(head.uri.path())?)?;
+        let needle = self.store.open_cached_whole(needle_of(head.uri.path())?)?;
         let data = needle.stored().whole()?.clone();
         respond_at_once(head.headers, content(&needle), data)
     }

@@ -189,7 +189,12 @@ impl Volume {
     /// Like [`Volume::open_needle`], but never waits for a disk: `None` where that would be needed, and
     /// for every error.
     pub fn open_cached_needle(&self, key: Key, cookie: Cookie) -> Option<StoredNeedle> {
-        StoredNeedle::open_cached(&self.shared, key, cookie)
+        StoredNeedle::open_cached(&self.shared, key, cookie, u64::MAX)
+    }
+
+    /// The same for needles that are read whole when they are opened, and `None` for larger ones.
+    pub fn open_cached_whole(&self, key: Key, cookie: Cookie) -> Option<StoredNeedle> {
+        StoredNeedle::open_cached(&self.shared, key, cookie, WHOLE_READ_BYTES)
     }
 
     /// Like [`Volume::open_needle`], but reads no data unless asked for it later.

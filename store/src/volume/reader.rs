@@ -77,10 +77,19 @@ impl StoredNeedle {
         Self::wait_for(shared, key, cookie, 0)
     }
 
-    /// Like [`StoredNeedle::open`], but never waits for the disk. `None` where that would be needed, and
-    /// where anything is wrong: [`StoredNeedle::open`] tells, and counts, what it is.
-    pub(super) fn open_cached(shared: &Arc<Shared>, key: Key, cookie: Cookie) -> Option<Self> {
+    /// Like [`StoredNeedle::open`], but never waits for the disk. `None` where that would be needed, where
+    /// the record is larger than `most_bytes`, and where anything is wrong: [`StoredNeedle::open`] tells,
+    /// and counts, what it is.
+    pub(super) fn open_cached(
+        shared: &Arc<Shared>,
+        key: Key,
+        cookie: Cookie,
+        most_bytes: u64,
+    ) -> Option<Self> {
         let located = shared.locate_live(key).ok()?;
+        if located.entry.record_bytes() > most_bytes {
+            return None;
+        }
         let record = read_record(&located, key, WHOLE_READ_BYTES, Source::Memory).ok()?;
         Self::of(shared, &located, cookie, record).ok()
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::reader::Reader;
 use super::{FjallNames, Shared};
-use crate::gather::{Carrier, Limits};
+use crate::gather::{Carrier, Limits, gathered};
 use crate::names::{NamesError, Row};
 
 /// How many threads read at once is limited for all reads. Where the disk is waited for, more of them
@@ -30,6 +30,7 @@ impl FjallNames {
             let reads = Arc::clone(&self.reads);
             // Not within this future: it may be dropped, and others wait for the same carrier.
             tokio::spawn(async move {
+                gathered().await;
                 let Ok(permit) = reads.acquire_owned().await else { return };
                 tokio::task::spawn_blocking(move || {
                     carry(carrier, &reader, &shared);
