@@ -6,11 +6,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response};
 use axum::response::IntoResponse as _;
+use futures::future::{BoxFuture, Either, FutureExt as _, Ready, TryFutureExt as _, ready};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -65,43 +65,35 @@ fn cut_off(listener: &'static str, peer: SocketAddr, reason: &'static str) {
     counter!(CUT_OFF, "listener" => listener, "reason" => reason).increment(1);
 }
 
+/// Whoever sends an answer that is there at once moves it about; so all else is behind a pointer.
+type Answer = Either<Ready<Outcome>, BoxFuture<'static, Outcome>>;
+type Outcome = Result<Response<Sending>, Infallible>;
+
 fn answer(
     server: &Server,
     activity: &Arc<Activity>,
     peer: SocketAddr,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Sending>, Infallible>> + use<> {
+    mut request: Request<Incoming>,
+) -> Answer {
     let in_flight = InFlight::begin(activity, request.version());
     let permit = Arc::clone(&server.requests).try_acquire_owned().ok();
-    let work = if permit.is_none() {
-        Work::Refuse
-    } else if let Some((answer, access)) = server.layer.answer_at_once(&server.app, &request) {
-        Work::Send(answer, access)
-    } else {
-        Work::Route(server.app.clone().into_router(), request)
-    };
-    async move {
-        let response = match work {
-            Work::Send(answer, access) => answer.map(|data| Outgoing::AtOnce { data, access }),
-            Work::Route(router, request) => {
-                let mut request = request.map(Body::new);
-                request.extensions_mut().insert(ConnectInfo(peer));
-                router.oneshot(request).await?.map(Outgoing::Streamed)
-            }
-            Work::Refuse => {
-                let busy = ApiError::unavailable("too many requests at once", BUSY_RETRY);
-                busy.with_code("Busy").into_response().map(Outgoing::Streamed)
-            }
-        };
-        Ok(response.map(|body| Sending { body, _in_flight: in_flight, _permit: permit }))
+    let has_permit = permit.is_some();
+    let sending = |body| Sending { body, _in_flight: in_flight, _permit: permit };
+    if !has_permit {
+        let busy = ApiError::unavailable("too many requests at once", BUSY_RETRY);
+        let refusal = busy.with_code("Busy").into_response();
+        return at_once(refusal.map(Outgoing::Streamed).map(sending));
     }
+    if let Some((answer, access)) = server.layer.answer_at_once(&server.app, &request) {
+        return at_once(answer.map(|data| Outgoing::AtOnce { data, access }).map(sending));
+    }
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let answer = server.app.clone().into_router().oneshot(request.map(Body::new));
+    answer.map_ok(|response| response.map(Outgoing::Streamed).map(sending)).boxed().right_future()
 }
 
-/// What is done about a request.
-enum Work {
-    Send(Response<Bytes>, Access),
-    Route(Router, Request<Incoming>),
-    Refuse,
+fn at_once(response: Response<Sending>) -> Answer {
+    ready(Ok(response)).left_future()
 }
 
 /// An answer's body. It keeps the request counted as in flight until it has left.
