@@ -28,6 +28,11 @@ impl FirstKeys {
         self.levels.first().map_or(0, Vec::len)
     }
 
+    /// The one with this number.
+    pub(super) fn get(&self, number: usize) -> Option<Key> {
+        self.levels.first()?.get(number).copied()
+    }
+
     /// The number of the last one that is not above `key`.
     pub(super) fn last_up_to(&self, key: Key) -> Option<usize> {
         self.levels.iter().rev().try_fold(0, |line, level| {

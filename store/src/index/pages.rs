@@ -12,8 +12,8 @@ use memmap2::{Advice, Mmap, MmapMut};
 use super::SealError;
 use super::first_keys::FirstKeys;
 use crate::format::FormatError;
-use crate::format::index::page::Page;
-use crate::format::index::{BLOCK_BYTES, IndexHead, check_block};
+use crate::format::index::page::{Layout, Page};
+use crate::format::index::{BLOCK_BYTES, Entry, IndexHead, check_block};
 use crate::id::Key;
 use crate::storage::{File, read_up_to};
 
@@ -25,6 +25,8 @@ pub(super) struct Pages {
     memory: Mmap,
     /// The first key of each page.
     first_keys: FirstKeys,
+    /// Of the first page.
+    layout: Layout,
 }
 
 impl Pages {
@@ -53,7 +55,10 @@ impl Pages {
         if order.entries != head.entries {
             return Err(FormatError::Field { what: "index entry count" }.into());
         }
-        Ok(Self { memory: memory.make_read_only()?, first_keys: FirstKeys::new(order.first_keys) })
+        let first_page = memory.get(..BLOCK_BYTES).and_then(Page::of);
+        let layout = first_page.map_or_else(Layout::default, |page| page.layout());
+        let first_keys = FirstKeys::new(order.first_keys);
+        Ok(Self { memory: memory.make_read_only()?, first_keys, layout })
     }
 
     /// How many there are.
@@ -66,11 +71,38 @@ impl Pages {
         self.first_keys.last_up_to(key)
     }
 
+    /// The entry of `key`.
+    pub(super) fn entry(&self, key: Key) -> Option<Entry> {
+        let number = self.number_of(key)?;
+        self.fetch(number, key);
+        self.get(number)?.get(key)
+    }
+
+    /// Has the processor fetch what a lookup in a page needs beside its beginning, as long as it still
+    /// waits for that: then memory is waited for once. It guesses: that keys are spread evenly, and
+    /// that the page is laid out as the first one is.
+    fn fetch(&self, number: usize, key: Key) {
+        let first_key = |number| self.first_keys.get(number).map(Key::get);
+        let Some(first) = first_key(number) else { return };
+        let next = first_key(number + 1).unwrap_or(u64::MAX);
+        let share = share(key.get().saturating_sub(first), next - first);
+        for place in self.layout.places(share) {
+            std::hint::black_box(self.memory.get(number * BLOCK_BYTES + place).copied());
+        }
+    }
+
     /// The page with this number.
     pub(super) fn get(&self, number: usize) -> Option<Page<'_>> {
         let start = number.checked_mul(BLOCK_BYTES)?;
         Page::of(self.memory.get(start..start.checked_add(BLOCK_BYTES)?)?)
     }
+}
+
+/// How much of `whole` is before `part`, in parts of [`Layout::WHOLE`].
+fn share(part: u64, whole: u64) -> usize {
+    let shift = whole.checked_ilog2().unwrap_or(0).saturating_sub(u64::BITS / 2);
+    let share = (part >> shift) * Layout::WHOLE as u64 / (whole >> shift).max(1);
+    usize::try_from(share).unwrap_or(usize::MAX).min(Layout::WHOLE)
 }
 
 /// Sees to it that keys rise from page to page.

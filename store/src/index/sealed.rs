@@ -78,7 +78,7 @@ impl Sealed {
     /// The entry of `key`.
     pub fn get(&self, key: Key) -> Option<Entry> {
         let (_, pages) = self.file.as_deref()?;
-        pages.get(pages.number_of(key)?)?.get(key)
+        pages.entry(key)
     }
 
     /// All entries, sorted by key.

@@ -27,7 +27,8 @@
 //! logarithm of the mean distance between keys: among the high key bits, the zeros before an
 //! entry's one are its high bits, and the ones before it its number. A lookup counts zeros, from
 //! a place where they have been counted beforehand, and compares the low bits of the one or two
-//! records that it comes to. It touches the page's beginning and one other place.
+//! records that it comes to. It touches the page's beginning and two other places, the second
+//! of which is not known before the first has been read, but can be guessed.
 
 use std::ops::Range;
 
@@ -134,6 +135,31 @@ impl Header {
     }
 }
 
+/// Where high key bits and records are in a page.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Layout {
+    high_at: usize,
+    records_at: usize,
+    end: usize,
+}
+
+impl Layout {
+    /// All entries of a page.
+    pub const WHOLE: usize = 1 << 16;
+
+    /// What a lookup may read of a page, for an entry that has about this share of the page's entries
+    /// before it: a place in each line of the processor's cache.
+    pub fn places(self, share: usize) -> impl Iterator<Item = usize> {
+        // Where keys are random, one of three is farther away from its mean place.
+        const AROUND: [isize; 5] = [-128, -64, 0, 64, 128];
+        let Self { high_at, records_at, end } = self;
+        let at = |start: usize, end: usize| start + (end - start) * share / Self::WHOLE;
+        let record = at(records_at, end);
+        let around = AROUND.into_iter().map(move |bytes| record.saturating_add_signed(bytes));
+        std::iter::once(at(high_at, records_at)).chain(around)
+    }
+}
+
 /// A page to be read, whose checksum has been checked once.
 #[derive(Debug, Clone, Copy)]
 pub struct Page<'a> {
@@ -176,6 +202,13 @@ impl<'a> Page<'a> {
         Ok((Key::new(first), Key::new(last)))
     }
 
+    /// Where things are in it.
+    pub fn layout(&self) -> Layout {
+        let high_at = HEADER_BYTES + self.header.zeros_bytes();
+        let records_at = high_at + self.header.high_bytes();
+        Layout { high_at, records_at, end: self.header.end() }
+    }
+
     /// How many entries it has, of which there is at least one.
     pub fn entry_count(&self) -> u64 {
         self.header.entries.into()
@@ -186,7 +219,6 @@ impl<'a> Page<'a> {
         let distance = key.get().checked_sub(self.header.first_key)?;
         let low = distance & bits::mask(self.header.low_bits);
         let high = usize::try_from(distance >> self.header.low_bits).ok()?;
-        self.fetch_about(high);
         let numbers = self.numbers_of(high)?;
         let end = numbers.end;
         let found = partition_point(numbers, |number| self.low(number) < low);
@@ -200,15 +232,6 @@ impl<'a> Page<'a> {
             let distance = high << self.header.low_bits | self.low(number);
             (Key::new(self.header.first_key.wrapping_add(distance)), self.entry(number))
         })
-    }
-
-    /// Has the processor fetch the record that these high bits lead to where keys are spread
-    /// evenly, while it still counts zeros: then a lookup waits for memory once less.
-    fn fetch_about(&self, high: usize) {
-        let entries = usize::from(self.header.entries);
-        let zeros = (self.high.len() * 8).saturating_sub(entries).max(1);
-        let number = (high.saturating_mul(entries) / zeros).min(entries);
-        std::hint::black_box(self.records.get(self.record_at(number) / 8).copied());
     }
 
     /// The numbers of the entries whose keys have these high bits.

@@ -195,3 +195,20 @@ fn dense_keys_cost_less_than_the_bar() {
         assert!(cost_at_most(6, &mut rng, keys), "{kept} of {of}");
     }
 }
+
+/// Only for speed, but then the guess must be good.
+#[test]
+fn an_entry_is_where_the_layout_says_if_keys_are_spread_evenly() {
+    let mut page = PageBuilder::default();
+    let entry = |number: u32| Entry { offset: NeedleOffset::from_blocks(number), size_blocks: 9 };
+    let fits = |number: &u32| page.push(Key::new(u64::from(*number) << 30), entry(*number));
+    let entries = (0..).take_while(fits).count();
+    let block = page.finish(salt(), BLOCK_BYTES as u64).unwrap();
+    let page = Page::of(&block).unwrap();
+    let Layout { records_at, .. } = page.layout();
+    for number in 0..entries {
+        let record = records_at + page.record_at(number) / 8;
+        let mut places = page.layout().places(number * Layout::WHOLE / entries);
+        assert!(places.any(|place| place.abs_diff(record) < 32), "entry {number} of {entries}");
+    }
+}
