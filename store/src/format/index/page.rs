@@ -45,8 +45,10 @@ const HEADER_BYTES: usize = 28;
 const WORD_BYTES: usize = 8;
 const MAX_LOW_BITS: u32 = 63;
 
-/// High key bits between two numbers of zeros: a line of the processor's cache.
-const RUN_BYTES: usize = 8 * WORD_BYTES;
+const CACHE_LINE_BYTES: usize = 64;
+
+/// High key bits between two numbers of zeros.
+const RUN_BYTES: usize = CACHE_LINE_BYTES;
 
 // With 256 keys as far apart as can be, 55 bits of each are low and up to 12 words are high.
 const _: () = assert!(
@@ -221,6 +223,7 @@ impl<'a> Page<'a> {
         let high = usize::try_from(distance >> self.header.low_bits).ok()?;
         let numbers = self.numbers_of(high)?;
         let end = numbers.end;
+        self.fetch(&numbers);
         let found = partition_point(numbers, |number| self.low(number) < low);
         (found < end && self.low(found) == low).then(|| self.entry(found))
     }
@@ -232,6 +235,15 @@ impl<'a> Page<'a> {
             let distance = high << self.header.low_bits | self.low(number);
             (Key::new(self.header.first_key.wrapping_add(distance)), self.entry(number))
         })
+    }
+
+    /// Has the processor fetch the records of keys that lie close to each other all at once: a search
+    /// among them would wait for one after the other.
+    fn fetch(&self, numbers: &Range<usize>) {
+        let lines = self.record_at(numbers.start) / 8..self.record_at(numbers.end) / 8;
+        for line in lines.step_by(CACHE_LINE_BYTES).skip(1) {
+            std::hint::black_box(self.records.get(line).copied());
+        }
     }
 
     /// The numbers of the entries whose keys have these high bits.
