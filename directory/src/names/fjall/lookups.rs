@@ -1,63 +1,107 @@
 //! Rows that are read together, by threads that may wait for the disk.
 //!
 //! To look a row up in memory takes a few microseconds, and to hand that to a thread and be woken
-//! by it several times as much.
+//! by it several times as much. So one thread reads many rows, as long as none of them turns out
+//! to be on the disk; then those that are left get a thread each.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::reader::Reader;
 use super::{FjallNames, Shared};
 use crate::gather::{Carrier, Limits, gathered};
 use crate::names::{NamesError, Row};
 
-/// How many threads read at once is limited for all reads. Where the disk is waited for, more of them
-/// set out soon.
-pub(super) const LIMITS: Limits = Limits { take: 1, patience: 4, carriers: 64 };
+/// A thread is given as many as it reads in a tenth of a millisecond.
+pub(super) const LIMITS: Limits = Limits { take: 32, patience: 16, carriers: 4 };
+
+/// Rows in memory, as many as are taken at a time, need no longer than this.
+const FROM_MEMORY: Duration = Duration::from_micros(200);
+
+type Found = Result<Option<Row>, NamesError>;
 
 /// The key of a row that somebody waits for.
 pub(super) struct Lookup {
     key: Vec<u8>,
-    answer: oneshot::Sender<Result<Option<Row>, NamesError>>,
+    answer: oneshot::Sender<Found>,
+}
+
+/// What rows are read with.
+#[derive(Clone)]
+struct Desk {
+    reader: Arc<Reader>,
+    shared: Arc<Shared>,
+    /// How many threads may read.
+    reads: Arc<Semaphore>,
 }
 
 impl FjallNames {
-    pub(super) async fn look_up(&self, key: Vec<u8>) -> Result<Option<Row>, NamesError> {
+    pub(super) async fn look_up(&self, key: Vec<u8>) -> Found {
         let (answer, row) = oneshot::channel();
         if let Some(carrier) = self.lookups.add(Lookup { key, answer }) {
             let (reader, shared) = (Arc::clone(&self.reader), Arc::clone(&self.shared));
-            let reads = Arc::clone(&self.reads);
+            let desk = Desk { reader, shared, reads: Arc::clone(&self.reads) };
             // Not within this future: it may be dropped, and others wait for the same carrier.
-            tokio::spawn(async move {
-                gathered().await;
-                let Ok(permit) = reads.acquire_owned().await else { return };
-                tokio::task::spawn_blocking(move || {
-                    carry(carrier, &reader, &shared);
-                    drop(permit);
-                });
-            });
+            tokio::spawn(desk.carry(carrier));
         }
         row.await.unwrap_or_else(|_| Err(NamesError::Io("reading has ended".to_owned())))
     }
 }
 
-fn carry(mut carrier: Carrier<Lookup>, reader: &Reader, shared: &Shared) {
-    loop {
-        let lookups = carrier.next();
-        if lookups.is_empty() {
-            return;
-        }
-        for Lookup { key, answer } in lookups {
-            if !answer.is_closed() {
-                // Whoever asked may be gone by now.
-                drop(answer.send(read(&key, reader, shared)));
+impl Desk {
+    async fn carry(self, mut carrier: Carrier<Lookup>) {
+        gathered().await;
+        loop {
+            let lookups = carrier.next();
+            if lookups.is_empty() {
+                return;
+            }
+            for lookup in self.answer(lookups).await {
+                let desk = self.clone();
+                tokio::spawn(async move { desk.answer(vec![lookup]).await });
             }
         }
     }
+
+    /// Answers lookups up to the first that has to wait for the disk, and returns the rest.
+    async fn answer(&self, lookups: Vec<Lookup>) -> Vec<Lookup> {
+        let Ok(permit) = Arc::clone(&self.reads).acquire_owned().await else { return Vec::new() };
+        let Self { reader, shared, .. } = self.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            read(lookups, &reader, &shared)
+        });
+        // A panic has been told on standard error, and those who wait get an error.
+        let (answers, rest) = read.await.unwrap_or_default();
+        // Told here, they wake no other thread.
+        for (answer, found) in answers {
+            // Whoever asked may be gone.
+            drop(answer.send(found));
+        }
+        rest
+    }
 }
 
-fn read(key: &[u8], reader: &Reader, shared: &Shared) -> Result<Option<Row>, NamesError> {
+type Answers = Vec<(oneshot::Sender<Found>, Found)>;
+
+fn read(lookups: Vec<Lookup>, reader: &Reader, shared: &Shared) -> (Answers, Vec<Lookup>) {
+    let began = Instant::now();
+    let mut lookups = lookups.into_iter();
+    let mut answers = Answers::with_capacity(lookups.len());
+    for Lookup { key, answer } in lookups.by_ref() {
+        if !answer.is_closed() {
+            answers.push((answer, read_one(&key, reader, shared)));
+        }
+        if began.elapsed() > FROM_MEMORY {
+            break;
+        }
+    }
+    (answers, lookups.collect())
+}
+
+fn read_one(key: &[u8], reader: &Reader, shared: &Shared) -> Found {
     let before = shared.recent.before(key);
     let Some(row) = reader.row(key)? else { return Ok(None) };
     shared.recent.read(key, &Arc::new(row.clone()), before);
