@@ -71,7 +71,7 @@ impl Desk {
         let Self { reader, shared, .. } = self.clone();
         let read = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            read(lookups, &reader, &shared)
+            read(lookups, FROM_MEMORY, &reader, &shared)
         });
         // A panic has been told on standard error, and those who wait get an error.
         let (answers, rest) = read.await.unwrap_or_default();
@@ -86,7 +86,13 @@ impl Desk {
 
 type Answers = Vec<(oneshot::Sender<Found>, Found)>;
 
-fn read(lookups: Vec<Lookup>, reader: &Reader, shared: &Shared) -> (Answers, Vec<Lookup>) {
+/// Reads rows until one took so long that the disk must have been waited for, and returns the rest.
+fn read(
+    lookups: Vec<Lookup>,
+    from_memory: Duration,
+    reader: &Reader,
+    shared: &Shared,
+) -> (Answers, Vec<Lookup>) {
     let began = Instant::now();
     let mut lookups = lookups.into_iter();
     let mut answers = Answers::with_capacity(lookups.len());
@@ -94,7 +100,7 @@ fn read(lookups: Vec<Lookup>, reader: &Reader, shared: &Shared) -> (Answers, Vec
         if !answer.is_closed() {
             answers.push((answer, read_one(&key, reader, shared)));
         }
-        if began.elapsed() > FROM_MEMORY {
+        if began.elapsed() > from_memory {
             break;
         }
     }
@@ -106,4 +112,33 @@ fn read_one(key: &[u8], reader: &Reader, shared: &Shared) -> Found {
     let Some(row) = reader.row(key)? else { return Ok(None) };
     shared.recent.read(key, &Arc::new(row.clone()), before);
     Ok(Some(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FjallConfig, keys};
+    use super::*;
+    use crate::names::Names as _;
+    use crate::names::conformance::{bucket, name, put, row};
+
+    #[tokio::test]
+    async fn what_is_left_once_the_disk_was_waited_for_is_returned_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = FjallNames::open(folder.path(), &FjallConfig::default()).unwrap();
+        names.put(put("0", row(1), crate::Condition::None)).await.unwrap();
+        for (from_memory, answered) in [(Duration::ZERO, 1), (Duration::MAX, 3)] {
+            let (lookups, _waiting): (Vec<_>, Vec<_>) = (0..3)
+                .map(|number| {
+                    let (answer, found) = oneshot::channel();
+                    let key = keys::row(&bucket(), &name(&number.to_string()));
+                    (Lookup { key, answer }, found)
+                })
+                .unzip();
+            let asked: Vec<_> = lookups.iter().map(|lookup| lookup.key.clone()).collect();
+            let (answers, rest) = read(lookups, from_memory, &names.reader, &names.shared);
+            let found: Vec<_> = answers.into_iter().map(|(_, found)| found.unwrap()).collect();
+            assert_eq!(found, [Some(row(1)), None, None][..answered]);
+            assert!(rest.iter().map(|lookup| &lookup.key).eq(&asked[answered..]));
+        }
+    }
 }
