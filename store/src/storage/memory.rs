@@ -387,6 +387,8 @@ impl File for MemoryFile {
         Ok(())
     }
 
+    fn prefetch(&self, _range: Range<u64>) {}
+
     fn evict(&self, _range: Range<u64>) -> io::Result<()> {
         self.content.lock().evict();
         Ok(())

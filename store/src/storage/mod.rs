@@ -62,6 +62,10 @@ pub trait File: Send + Sync {
     /// Makes everything written so far durable, and the file's length with it.
     fn sync(&self) -> io::Result<()>;
 
+    /// Has the device begin to read these bytes into memory, and does not wait for it. Only a hint: an
+    /// error shows when they are read.
+    fn prefetch(&self, range: Range<u64>);
+
     /// Lets go of what memory holds of these bytes of the file, as far as it counts as
     /// written, so that reads show what is on disk. An end past the file's is its end.
     fn evict(&self, range: Range<u64>) -> io::Result<()>;

@@ -114,6 +114,13 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+    fn prefetch(&self, range: Range<u64>) {
+        // No length would mean all of the file.
+        if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let _ = rustix::fs::fadvise(&self.0, range.start, Some(len), Advice::WillNeed);
+        }
+    }
+
         self.0.sync_data()
     }
 

@@ -234,8 +234,8 @@ impl Volume {
     /// Reads, writes and deletes go on. One compaction or checkpoint runs at a time.
     pub fn compact(&self, progress: &Progress) -> Result<Compacted, StoreError> {
         let _one_at_a_time = self.shared.upkeep.lock();
-        let copy = compaction::copy(&self.shared, progress)?;
-        let done = self.exclusive(move |writer| copy.finish(writer))??;
+        let compaction = compaction::begin(&self.shared, progress)?;
+        let done = self.exclusive(move |writer| compaction.finish(writer))??;
         if !self.shared.live.read().is_digest_saved()
             && let Err(error) = self.save_index(false)
         {

@@ -12,6 +12,9 @@ use crate::storage::{File, is_device_error, read_exact_at, read_up_to};
 /// How much is read at a time.
 const WINDOW_BYTES: usize = 1 << 20;
 
+/// How far ahead of the window the device is told to read.
+const PREFETCH_BYTES: u64 = 4 << 20;
+
 /// How much is given up where the device fails to read.
 const PAGE_BYTES: usize = 4096;
 
@@ -29,6 +32,18 @@ pub enum Found {
     Damage(Range<u64>),
 }
 
+impl Found {
+    /// The bytes that it covers.
+    pub fn range(&self) -> Range<u64> {
+        match self {
+            Self::Record { offset, header } => {
+                offset.bytes()..offset.bytes() + header.record_bytes()
+            }
+            Self::Damage(range) => range.clone(),
+        }
+    }
+}
+
 /// An iterator over the records of a file between two offsets, in the file's order.
 ///
 /// Only headers are read. Where one is unreadable, the next readable one is looked for
@@ -43,6 +58,8 @@ pub struct Scanner<'a> {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// The device has been told to read everything below.
+    prefetched: u64,
     /// Whether the window has zeros where the device gave nothing.
     window_has_holes: bool,
     /// Whether the device failed to read some of it.
@@ -60,6 +77,7 @@ impl<'a> Scanner<'a> {
             end,
             window: Vec::new(),
             window_at: 0,
+            prefetched: position,
             window_has_holes: false,
             met_device_error: false,
         }
@@ -93,10 +111,24 @@ impl<'a> Scanner<'a> {
         self.window_has_holes = false;
         let have = self.window.len();
         let missing = len.saturating_sub(have);
+        self.prefetch(at + len as u64);
         match read_up_to(self.file, &mut self.window, missing, at + have as u64) {
             Err(error) if is_device_error(&error) => self.fill_by_pages(at, len),
             read => read.map(drop),
         }
+    }
+
+    /// Keeps the device busy with what comes behind `window_end` while the window is looked at.
+    fn prefetch(&mut self, window_end: u64) {
+        let to = self.end.min(window_end + PREFETCH_BYTES);
+        let mut at = self.prefetched.max(window_end);
+        // In pieces, as systems limit how much they take of one hint.
+        while at < to {
+            let end = to.min(at + WINDOW_BYTES as u64);
+            self.file.prefetch(at..end);
+            at = end;
+        }
+        self.prefetched = at;
     }
 
     /// Reads what the device still gives. The rest counts as zeros, which are no needle.

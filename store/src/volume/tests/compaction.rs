@@ -203,13 +203,64 @@ fn a_copy_that_the_disk_has_not_kept_never_replaces_the_original() {
     assert_has(&open(&disk), 100);
 }
 
+/// So large that what was copied is proved while the rest is still being copied.
+#[test]
+fn a_large_copy_is_proved_piece_by_piece() {
+    const NEEDLES: u64 = 40;
+    let data = |key| vec![u8::try_from(key).unwrap(); 1 << 20];
+    let (disk, volume) = new_volume();
+    for key in 0..NEEDLES {
+        let needle = needle(key, &data(key));
+        volume.put(vec![needle]).unwrap().blocking_recv().unwrap().unwrap();
+    }
+    delete(&volume, 3).unwrap();
+    let files = || {
+        let mut names = disk.list().unwrap();
+        names.sort();
+        names
+    };
+    let files_before = files();
+    let check = |volume: &Volume| {
+        assert_gone(volume, 3);
+        for key in (0..NEEDLES).filter(|key| *key != 3) {
+            assert_eq!(get(volume, key).unwrap(), data(key));
+        }
+    };
+    let wrong_bits = (2..NEEDLES).step_by(7).map(|skip| (Call::Write, skip, Fault::WrongBit));
+    let failed_syncs = (0..3).map(|skip| (Call::Sync, skip, io::ErrorKind::Other.into()));
+    for (call, skip, fault) in wrong_bits.chain(failed_syncs) {
+        let before = volume.stats();
+        disk.fail_next(call, skip, fault);
+        let error = volume.compact(&Progress::default()).unwrap_err().to_string();
+        assert!(disk.stop_failing(), "{call:?} {skip} was not made");
+        assert_eq!(error.contains("read back"), call == Call::Write, "{error}");
+        assert_eq!(volume.stats().generation, before.generation);
+        assert_eq!(files(), files_before);
+        check(&volume);
+    }
+    let cancelled = Progress::default();
+    cancelled.cancel();
+    assert!(matches!(volume.compact(&cancelled), Err(StoreError::Busy { .. })));
+    let progress = Progress::default();
+    let before = volume.stats().totals;
+    let done = volume.compact(&progress).unwrap();
+    assert_eq!((done.live_needles, done.damaged_needles), (NEEDLES - 1, 0));
+    assert_eq!(volume.stats().totals, before);
+    assert!(done.before_bytes - done.after_bytes > 1 << 20);
+    let (advanced, expected) = progress.bytes();
+    assert!(advanced >= expected && advanced < expected + (1 << 20), "{advanced} of {expected}");
+    check(&volume);
+    check(&open(&disk));
+}
+
 #[test]
 fn needles_put_while_an_empty_volume_is_compacted_are_found() {
     let (_disk, volume) = new_volume();
-    let copy = crate::volume::compaction::copy(&volume.shared, &Progress::default()).unwrap();
+    let begun = crate::volume::compaction::begin(&volume.shared, &Progress::default());
+    let compaction = begun.unwrap();
     put(&volume, &[1, 2]).unwrap();
     delete(&volume, 2).unwrap();
-    volume.exclusive(move |writer| copy.finish(writer)).unwrap().unwrap();
+    volume.exclusive(move |writer| compaction.finish(writer)).unwrap().unwrap();
     assert_has(&volume, 1);
     assert_gone(&volume, 2);
 }
