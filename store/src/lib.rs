@@ -14,8 +14,6 @@
 //!
 //! Everything up to `volume` is synchronous; [`Store`] is the bridge that async callers cross.
 
-#![forbid(unsafe_code)]
-
 pub mod client;
 pub mod config;
 pub mod disk;

@@ -1,7 +1,9 @@
 //! The real file system.
 
+mod cached;
+
 use std::fs;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -10,7 +12,7 @@ use std::sync::Arc;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags, StatVfsMountFlags};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::Errno;
 
 use super::{Disk, File, Space, is_read_only};
 
@@ -95,12 +97,7 @@ impl File for OsFile {
     }
 
     fn read_cached_at(&self, out: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
-        let before = out.len();
-        out.resize(before + len, 0);
-        let room = IoSliceMut::new(out.get_mut(before..).unwrap_or_default());
-        let read = preadv2(&self.0, &mut [room], offset, ReadWriteFlags::NOWAIT);
-        out.truncate(before + read.unwrap_or(0));
-        match read {
+        match cached::read(&self.0, out, len, offset) {
             // Some file systems cannot tell what memory holds.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {
                 Err(io::ErrorKind::WouldBlock.into())
@@ -114,14 +111,14 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
     fn prefetch(&self, range: Range<u64>) {
         // No length would mean all of the file.
         if let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
             let _ = rustix::fs::fadvise(&self.0, range.start, Some(len), Advice::WillNeed);
         }
-    }
-
-        self.0.sync_data()
     }
 
     fn evict(&self, range: Range<u64>) -> io::Result<()> {
