@@ -294,6 +294,11 @@ impl Group {
         self.copies.push((reply, copied));
     }
 
+    /// How many wait for the group.
+    pub fn answers(&self) -> usize {
+        self.puts.len() + self.deletes.len() + self.copies.len()
+    }
+
     /// Shows the group to readers.
     pub fn publish(&self, live: &mut Live, end: NeedleOffset) {
         for staged in &self.changes {

@@ -41,6 +41,10 @@ pub(super) enum Command {
 const GROUP_BYTES: usize = 16 << 20;
 /// The group's buffer is given back above this size.
 const KEEP_BUFFER_BYTES: usize = 1 << 20;
+/// Waiting for more to come is at most this long, however slow the device is.
+const MAX_GATHER: Duration = Duration::from_millis(1);
+/// Shorter than this, a thread cannot sleep.
+const MIN_GATHER: Duration = Duration::from_micros(25);
 /// Space set aside at a time.
 const EXTENT_BYTES: u64 = 16 << 20;
 /// Space always kept aside for tombstones, so that deletes go on when the disk is full.
@@ -62,6 +66,10 @@ pub(super) struct Writer {
     /// Space is set aside up to here.
     allocated_end: u64,
     last_sync: Instant,
+    /// How long the last sync took.
+    sync_took: Duration,
+    /// How many were answered by the last group.
+    answered: usize,
     buffer: Vec<u8>,
     /// Taken from the queue, but not of this group.
     postponed: VecDeque<Command>,
@@ -76,6 +84,8 @@ impl Writer {
             synced_end: end,
             allocated_end: end.bytes(),
             last_sync: Instant::now(),
+            sync_took: Duration::ZERO,
+            answered: 0,
             buffer: Vec::new(),
             postponed: VecDeque::new(),
         }
@@ -124,20 +134,41 @@ impl Writer {
         let buffer = std::mem::take(&mut self.buffer);
         let mut group = Group::new(buffer, self.synced_end, self.next_append_ns());
         self.stage(&mut group, first);
-        while group.buffer.len() < GROUP_BYTES && self.postponed.is_empty() {
-            match commands.try_recv() {
-                Ok(command) => {
-                    self.shared.counters.queued.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                    self.stage(&mut group, command);
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        self.stage_waiting(&mut group, commands);
+        if group.answers() < self.answered
+            && self.postponed.is_empty()
+            && let Some(time) = self.gather_time()
+        {
+            std::thread::sleep(time);
+            self.stage_waiting(&mut group, commands);
         }
+        self.answered = group.answers();
         let result = self.commit(&group);
         self.buffer = group.finish(&result);
         if self.buffer.capacity() > KEEP_BUFFER_BYTES {
             self.buffer = Vec::new();
         }
+    }
+
+    fn stage_waiting(&mut self, group: &mut Group, commands: &Receiver<Command>) {
+        while group.buffer.len() < GROUP_BYTES && self.postponed.is_empty() {
+            match commands.try_recv() {
+                Ok(command) => {
+                    self.shared.counters.queued.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                    self.stage(group, command);
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+    }
+
+    /// How long to wait for those who were answered just now and may come again. With one sync for
+    /// all of them, none waits for another's: so it costs nobody time as long as it is shorter than
+    /// what is left of a sync on average.
+    fn gather_time(&self) -> Option<Duration> {
+        let is_synced = self.shared.options.durability == Durability::Sync;
+        let time = (self.sync_took / 2).min(MAX_GATHER);
+        (is_synced && time >= MIN_GATHER).then_some(time)
     }
 
     fn stage(&mut self, group: &mut Group, command: Command) {
@@ -302,10 +333,12 @@ impl Writer {
     fn sync(&mut self, end: NeedleOffset) -> Result<(), StoreError> {
         let file = Arc::clone(&self.shared.live.read().file);
         Shared::count(&self.shared.counters.syncs, 1);
+        let begun = Instant::now();
         let synced = self.shared.options.pace.foreground.time(Wait::Sync, || file.sync());
         synced.map_err(|error| self.fail("sync", &error))?;
         self.synced_end = end;
         self.last_sync = Instant::now();
+        self.sync_took = self.last_sync - begun;
         Ok(())
     }
 
