@@ -57,6 +57,25 @@ pub struct Meta {
     pub upload: u64,
 }
 
+/// A [`Meta`] whose texts are still where they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetaRef<'a> {
+    /// See [`Meta::bucket`].
+    pub bucket: &'a str,
+    /// See [`Meta::name`].
+    pub name: &'a str,
+    /// See [`Meta::content_type`].
+    pub content_type: &'a str,
+    /// See [`Meta::version`].
+    pub version: u64,
+    /// See [`Meta::chunk`].
+    pub chunk: Option<Chunk>,
+    /// See [`Meta::user`].
+    pub user: Vec<(&'a str, &'a str)>,
+    /// See [`Meta::upload`].
+    pub upload: u64,
+}
+
 /// One of several needles that hold an object together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
@@ -99,6 +118,13 @@ impl Meta {
 
     /// Reads what [`Meta::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        MetaRef::from_bytes(bytes).map(MetaRef::to_owned)
+    }
+}
+
+impl<'a> MetaRef<'a> {
+    /// Reads what [`Meta::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let mut meta = Self::default();
         let mut left = bytes;
         while left.has_remaining() {
@@ -118,6 +144,20 @@ impl Meta {
             }
         }
         Ok(meta)
+    }
+
+    /// The same, to be kept.
+    pub fn to_owned(self) -> Meta {
+        let Self { bucket, name, content_type, version, chunk, user, upload } = self;
+        Meta {
+            bucket: bucket.to_owned(),
+            name: name.to_owned(),
+            content_type: content_type.to_owned(),
+            version,
+            chunk,
+            user: user.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            upload,
+        }
     }
 }
 
@@ -166,7 +206,7 @@ fn pair_to_bytes(key: &str, value: &str) -> Result<Vec<u8>, FormatError> {
     Ok(pair)
 }
 
-fn pair_from_bytes(mut bytes: &[u8]) -> Result<(String, String), FormatError> {
+fn pair_from_bytes(mut bytes: &[u8]) -> Result<(&str, &str), FormatError> {
     let len = usize::from(bytes.try_get_u16_le().map_err(|_| short())?);
     let (key, value) = bytes.split_at_checked(len).ok_or_else(short)?;
     Ok((text(key)?, text(value)?))
@@ -176,10 +216,8 @@ fn number(bytes: &[u8]) -> Result<u64, FormatError> {
     bytes.try_into().map(u64::from_le_bytes).map_err(|_| short())
 }
 
-fn text(bytes: &[u8]) -> Result<String, FormatError> {
-    str::from_utf8(bytes)
-        .map(str::to_owned)
-        .map_err(|_| FormatError::Field { what: "needle meta text" })
+fn text(bytes: &[u8]) -> Result<&str, FormatError> {
+    str::from_utf8(bytes).map_err(|_| FormatError::Field { what: "needle meta text" })
 }
 
 fn short() -> FormatError {

@@ -198,9 +198,8 @@ fn log_error(piece: Result<Bytes, StoreError>) -> Result<Bytes, StoreError> {
 }
 
 fn content(needle: &NeedleReader) -> Content {
-    let meta = needle.meta();
     let octets = HeaderValue::from_static("application/octet-stream");
-    let content_type = match meta.content_type.as_str() {
+    let content_type = match needle.meta().content_type {
         "" => octets,
         text => HeaderValue::from_str(text).unwrap_or(octets),
     };

@@ -9,7 +9,7 @@ use futures::stream;
 
 use super::blocking;
 use crate::error::StoreError;
-use crate::format::meta::Meta;
+use crate::format::meta::MetaRef;
 use crate::volume::{StoredNeedle, WHOLE_READ_BYTES};
 
 /// A needle that was found. Clones read the same needle.
@@ -24,7 +24,7 @@ impl NeedleReader {
     }
 
     /// What the needle says of itself.
-    pub fn meta(&self) -> &Meta {
+    pub fn meta(&self) -> MetaRef<'_> {
         self.needle.meta()
     }
 

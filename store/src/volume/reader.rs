@@ -13,7 +13,7 @@ use super::record::Body;
 use crate::error::StoreError;
 use crate::format::checksum::{BLOCK_BYTES, Trailer, covering_blocks, trailer_bytes};
 use crate::format::index::Entry;
-use crate::format::meta::Meta;
+use crate::format::meta::MetaRef;
 use crate::format::needle::{HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::{FormatError, NeedleOffset, Salt};
 use crate::id::{Cookie, Key};
@@ -31,7 +31,6 @@ pub struct StoredNeedle {
     shared: Arc<Shared>,
     offset: NeedleOffset,
     header: NeedleHeader,
-    meta: Meta,
     encoded_meta: Bytes,
     data: Data,
 }
@@ -39,7 +38,6 @@ pub struct StoredNeedle {
 /// What was read and checked of a record.
 struct Record {
     header: NeedleHeader,
-    meta: Meta,
     encoded_meta: Bytes,
     data: Data,
 }
@@ -115,12 +113,12 @@ impl StoredNeedle {
         cookie: Cookie,
         record: Record,
     ) -> Result<Self, StoreError> {
-        let Record { header, meta, encoded_meta, data } = record;
+        let Record { header, encoded_meta, data } = record;
         if header.cookie != cookie {
             return Err(StoreError::NotFound);
         }
         let (shared, offset) = (Arc::clone(shared), located.entry.offset);
-        Ok(Self { shared, offset, header, meta, encoded_meta, data })
+        Ok(Self { shared, offset, header, encoded_meta, data })
     }
 
     /// The needle's header.
@@ -129,8 +127,9 @@ impl StoredNeedle {
     }
 
     /// What the needle says of itself.
-    pub fn meta(&self) -> &Meta {
-        &self.meta
+    pub fn meta(&self) -> MetaRef<'_> {
+        // It was looked at when the needle was found.
+        MetaRef::from_bytes(&self.encoded_meta).unwrap_or_default()
     }
 
     /// The same as it stands in the volume.
@@ -210,10 +209,10 @@ fn read_record(
     let (encoded_meta, trailer) = rest.split_at(header.meta_size as usize);
     let trailer = Trailer::from_bytes(trailer, header.data_size, header.body_crc)?;
     trailer.verify_meta(encoded_meta)?;
-    let meta = Meta::from_bytes(encoded_meta)?;
+    MetaRef::from_bytes(encoded_meta)?;
     let encoded_meta = rest.slice_ref(encoded_meta);
     let data = Data::OnDisk { file: Arc::clone(file), starts_at, trailer };
-    Ok(Record { header, meta, encoded_meta, data })
+    Ok(Record { header, encoded_meta, data })
 }
 
 fn read_whole(
@@ -227,9 +226,9 @@ fn read_whole(
     let header = check_header(&record, salt, key, entry)?;
     let body = Body::parse(&header, &record)?;
     body.verify()?;
-    let meta = Meta::from_bytes(body.meta)?;
+    MetaRef::from_bytes(body.meta)?;
     let (encoded_meta, data) = (record.slice_ref(body.meta), record.slice_ref(body.data));
-    Ok(Record { header, meta, encoded_meta, data: Data::Whole(data) })
+    Ok(Record { header, encoded_meta, data: Data::Whole(data) })
 }
 
 /// Reads the header of the record that the index knows.

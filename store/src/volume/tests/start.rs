@@ -118,10 +118,7 @@ fn yesterdays_volume_still_opens() {
     let read = |key: u64| {
         let found =
             volume.open_needle(Key::new(key), Cookie::new(u32::try_from(key).unwrap() + 10))?;
-        assert_eq!(
-            (found.meta().bucket.as_str(), found.meta().name.as_str()),
-            ("b", &*format!("n{key}"))
-        );
+        assert_eq!((found.meta().bucket, found.meta().name), ("b", &*format!("n{key}")));
         found.read(&(0..found.size()))
     };
     let big: Vec<u8> =

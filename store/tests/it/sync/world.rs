@@ -118,7 +118,7 @@ impl Replica {
             Err(StoreError::NotFound) => return Ok(None),
             found => found?,
         };
-        assert_eq!(*found.meta(), needle(key).meta);
+        assert_eq!(found.meta().to_owned(), needle(key).meta);
         assert!(found.read(0..found.size()).await? == needle(key).data, "needle {key}");
         Ok(Some(()))
     }
