@@ -24,9 +24,9 @@ pub struct Validators {
 
 impl Validators {
     /// Sends the validators with an answer, as 200, 206 and 304 need.
-    pub fn write(&self, headers: &mut HeaderMap) {
-        if let Some(etag) = &self.etag {
-            headers.typed_insert(etag.clone());
+    pub fn write(self, headers: &mut HeaderMap) {
+        if let Some(etag) = self.etag {
+            headers.typed_insert(etag);
         }
         if let Some(time) = self.last_modified {
             headers.typed_insert(LastModified::from(time));

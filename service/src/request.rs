@@ -125,7 +125,7 @@ impl RequestLayer {
         let mut answer = answer.ok().flatten()?;
         let context = Context::of(headers);
         answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::from(&context.request_id));
-        let access = Access::of_answer(&self.measures, &head, &context, started, &answer);
+        let access = Access::of_answer(&self.measures, &head, context, started, &answer);
         Some((answer, access))
     }
 }
@@ -133,7 +133,8 @@ impl RequestLayer {
 async fn around(State(layer): State<RequestLayer>, request: Request, next: Next) -> Response {
     let context = Context::of(request.headers());
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    let access = Access::start(&layer.measures, &Head { method, uri, headers }, &context);
+    let head = Head { method, uri, headers };
+    let access = Access::start(&layer.measures, &head, context.clone());
     let span = access.span().clone();
     let id = HeaderValue::from(&context.request_id);
     let answer =

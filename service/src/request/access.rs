@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Method, Response, StatusCode};
@@ -87,7 +87,7 @@ impl Measures {
 
 impl Access {
     /// Begins to follow a request that came in just now.
-    pub(super) fn start(measures: &Arc<Measures>, head: &Head<'_>, context: &Context) -> Self {
+    pub(super) fn start(measures: &Arc<Measures>, head: &Head<'_>, context: Context) -> Self {
         Self::spanned(measures, head, context, Instant::now())
     }
 
@@ -96,7 +96,7 @@ impl Access {
     pub(super) fn of_answer(
         measures: &Arc<Measures>,
         head: &Head<'_>,
-        context: &Context,
+        context: Context,
         started: Instant,
         answer: &Response<Bytes>,
     ) -> Self {
@@ -113,7 +113,7 @@ impl Access {
     fn spanned(
         measures: &Arc<Measures>,
         head: &Head<'_>,
-        context: &Context,
+        context: Context,
         started: Instant,
     ) -> Self {
         // An error-level span is there under every filter, so no log line lacks its request.
@@ -136,7 +136,7 @@ impl Access {
         span: Span,
         measures: &Arc<Measures>,
         head: &Head<'_>,
-        context: &Context,
+        context: Context,
         started: Instant,
     ) -> Self {
         measures.in_flight().increment(1.0);
@@ -144,7 +144,7 @@ impl Access {
             measures: Arc::clone(measures),
             method: method_label(head.method),
             is_head: *head.method == Method::HEAD,
-            context: context.clone(),
+            context,
             span,
             started,
             status: None,
@@ -173,10 +173,9 @@ impl Access {
         self.whole = true;
     }
 
-    fn log(&self) {
-        let duration_ms = self.started.elapsed().as_micros() / 1000;
+    fn log(&self, duration: Duration) {
         self.span.record("size_bytes", self.size_bytes);
-        self.span.record("duration_ms", u64::try_from(duration_ms).unwrap_or(u64::MAX));
+        self.span.record("duration_ms", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         if let Some(status) = self.status {
             self.span.record("status", status.as_u16());
         }
@@ -194,12 +193,13 @@ impl Access {
 impl Drop for Access {
     fn drop(&mut self) {
         self.measures.in_flight().decrement(1.0);
+        let duration = self.started.elapsed();
         let status = self.status.map_or("aborted", class);
-        if let Some((requests, duration)) = self.measures.done(self.method, status) {
+        if let Some((requests, durations)) = self.measures.done(self.method, status) {
             requests.increment(1);
-            duration.record(self.started.elapsed().as_secs_f64());
+            durations.record(duration.as_secs_f64());
         }
-        self.log();
+        self.log(duration);
     }
 }
 

@@ -15,39 +15,43 @@ tokio::task_local! {
     static CURRENT: Context;
 }
 
-/// The id of one request: 1 to 64 visible ASCII characters.
+/// The id of one request: 1 to 64 visible ASCII characters. Kept as it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(Arc<str>);
+pub struct RequestId(HeaderValue);
 
 impl RequestId {
     /// A new id: 16 random bytes in hex.
     pub fn generate() -> Self {
-        Self(random::hex::<16>().into())
+        Self::of(random::hex::<16>())
     }
 
     /// Takes a client's id if it is short and printable.
     pub fn parse(value: &str) -> Option<Self> {
         let sane = (1..=MAX_REQUEST_ID_BYTES).contains(&value.len())
             && value.bytes().all(|byte| byte.is_ascii_graphic());
-        sane.then(|| Self(value.into()))
+        sane.then(|| Self::of(value.to_owned()))
+    }
+
+    fn of(text: String) -> Self {
+        // Visible ASCII is always a header value.
+        Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("")))
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().unwrap_or_default()
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl From<&RequestId> for HeaderValue {
     fn from(id: &RequestId) -> Self {
-        // Visible ASCII is always a header value.
-        Self::try_from(id.as_str()).unwrap_or_else(|_| Self::from_static(""))
+        id.0.clone()
     }
 }
 
