@@ -21,7 +21,8 @@ pub enum DirectoryHandle {
 }
 
 impl DirectoryHandle {
-    fn map(&self) -> Arc<ClusterMap> {
+    /// The map as it is now.
+    pub fn map(&self) -> Arc<ClusterMap> {
         match self {
             Self::Local(directory) => directory.map(),
             Self::Remote(directory) => directory.map(),

@@ -1,5 +1,7 @@
 //! What a request's path names.
 
+use std::borrow::Cow;
+
 use hayrick_directory::{BucketName, ObjectName};
 use hayrick_service::ApiError;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -52,11 +54,9 @@ impl Target {
     }
 }
 
-fn decode(text: &str) -> Result<String, ApiError> {
+fn decode(text: &str) -> Result<Cow<'_, str>, ApiError> {
     let decoded = percent_decode_str(text).decode_utf8();
-    let decoded = decoded
-        .map_err(|_| ApiError::bad_request("the path is not UTF-8").with_code("InvalidName"))?;
-    Ok(decoded.into_owned())
+    decoded.map_err(|_| ApiError::bad_request("the path is not UTF-8").with_code("InvalidName"))
 }
 
 /// The path of an object, as a client may send it.
