@@ -34,8 +34,8 @@ impl DirectoryClient {
     }
 
     async fn carry(self, mut carrier: Carrier<Lookup>) {
-        gathered().await;
         loop {
+            gathered().await;
             let mut lookups = carrier.next();
             if lookups.is_empty() {
                 return;

@@ -52,8 +52,8 @@ impl FjallNames {
 
 impl Desk {
     async fn carry(self, mut carrier: Carrier<Lookup>) {
-        gathered().await;
         loop {
+            gathered().await;
             let lookups = carrier.next();
             if lookups.is_empty() {
                 return;
