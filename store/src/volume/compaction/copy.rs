@@ -15,9 +15,9 @@ use crate::error::StoreError;
 use crate::format::index::Entry;
 use crate::format::needle::{BatchPlace, HEADER_BYTES, Kind, NeedleHeader};
 use crate::format::superblock::{SUPERBLOCK_BYTES, Superblock};
-use crate::format::{FormatError, NeedleOffset, Salt};
+use crate::format::{NeedleOffset, Salt};
 use crate::id::Key;
-use crate::index::{self, Index, SealError};
+use crate::index::{self, Index};
 use crate::storage::{File, read_exact_at, write_all_at};
 
 /// Handed to the prover after this much, who syncs it. Else the kernel would gather gigabytes, and
@@ -313,11 +313,11 @@ impl Copy {
         let name = files::index(self.shared.id, self.superblock.generation);
         let (disk, written) = (&*self.shared.disk, entries.iter().copied());
         let sealed = index::write_sealed(disk, &name, head, written, &self.superblock)
-            .and_then(|sealed| match sealed.clone().into_entries().eq(entries) {
-                true => Ok(sealed),
-                false => Err(FormatError::Field { what: "index of a compacted copy" }.into()),
-            })
-            .map_err(|error: SealError| self.io(error.into()))?;
+            .map_err(|error| self.io(error.into()))?;
+        if !sealed.clone().into_entries().eq(entries) {
+            let message = "the index of the compacted copy does not say what was copied";
+            return Err(self.io(std::io::Error::other(message)));
+        }
         self.index = Index::new(sealed);
         Ok(())
     }

@@ -105,7 +105,7 @@ impl Prover {
             if done_to > until {
                 break;
             }
-            self.prove_found(&mut scanner, found)?;
+            self.prove_found(&mut scanner, &found)?;
             self.proven_to = done_to;
             if done_to - step_at >= STEP_BYTES as u64 {
                 drop(step);
@@ -129,9 +129,9 @@ impl Prover {
         }
     }
 
-    fn prove_found(&mut self, scanner: &mut Scanner<'_>, found: Found) -> Result<(), StoreError> {
+    fn prove_found(&mut self, scanner: &mut Scanner<'_>, found: &Found) -> Result<(), StoreError> {
         let range = found.range();
-        let (offset, header) = match found {
+        let (offset, header) = match *found {
             Found::Record { offset, header } => (offset, header),
             Found::Damage(_) if self.is_expected(&range) => return Ok(()),
             Found::Damage(_) => return Err(self.disproved(range.start, "no readable record")),
