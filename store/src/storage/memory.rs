@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rand::Rng;
@@ -56,6 +57,8 @@ struct Gate {
 struct GateState {
     closed: bool,
     waiting: usize,
+    /// How long a sync takes that nobody holds up.
+    takes: Duration,
 }
 
 /// Holds up the file syncs of a disk for as long as it lives.
@@ -149,6 +152,11 @@ impl MemoryDisk {
         HeldSyncs { shared: Arc::clone(&self.shared) }
     }
 
+    /// From now on every file sync takes this long.
+    pub fn slow_syncs(&self, takes: Duration) {
+        self.shared.syncs.state.lock().takes = takes;
+    }
+
     /// Changes one byte of a file for good, as rot does.
     pub fn flip(&self, name: &str, at: usize, mask: u8) {
         if let Some(content) = self.content(name) {
@@ -234,6 +242,11 @@ impl Gate {
         state.waiting += 1;
         self.opened.wait_while(&mut state, |state| state.closed);
         state.waiting -= 1;
+        let takes = state.takes;
+        drop(state);
+        if !takes.is_zero() {
+            std::thread::sleep(takes);
+        }
     }
 }
 

@@ -21,6 +21,32 @@ fn waiting_puts_share_one_sync() {
     assert_eq!(volume.stats().queued, 0);
 }
 
+/// Else one half waits for the other's sync all the time.
+#[test]
+fn writers_that_come_again_together_share_each_sync() {
+    const WRITERS: u64 = 8;
+    const PUTS: u64 = 40;
+    let (disk, volume) = new_volume();
+    disk.slow_syncs(Duration::from_millis(4));
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let volume = &volume;
+            scope.spawn(move || {
+                for number in 0..PUTS {
+                    put(volume, &[writer * PUTS + number]).unwrap();
+                }
+            });
+        }
+    });
+    let syncs = volume.stats().syncs;
+    assert!(WRITERS * PUTS / syncs >= WRITERS * 3 / 4, "{syncs} syncs");
+    let before = std::time::Instant::now();
+    (1_000..1_010).for_each(|key| put(&volume, &[key]).unwrap());
+    assert_eq!(volume.stats().syncs, syncs + 10);
+    let one = before.elapsed() / 10;
+    assert!(one < Duration::from_millis(20), "{one:?}: a writer alone waits for nobody");
+}
+
 #[test]
 fn a_full_queue_says_busy_at_once() {
     let disk = MemoryDisk::new();
