@@ -18,7 +18,6 @@ use tokio::sync::watch;
 
 use self::lookups::Lookup;
 use self::servers::{Line, Server, Servers};
-use crate::gather::Gather;
 use crate::http::directory_error;
 use crate::http::wire::{
     Assign, Commit, CommitAnswer, DiscardNeedles, FailedWrite, List, Object, RemoveRow,
@@ -27,6 +26,7 @@ use crate::{
     BatchAssignment, Bucket, BucketName, ClusterMap, Committed, Condition, Coordinator,
     DirectoryError, HybridClock, ListPage, ListQuery, ObjectName, Row,
 };
+use hayrick_service::gather::Gather;
 
 /// A page of 1,000 rows of the largest objects is more; it is asked for in smaller pages then.
 const MAX_ANSWER_BYTES: usize = 64 << 20;

@@ -34,7 +34,6 @@ mod directory;
 mod error;
 pub mod fsck;
 mod garbage;
-mod gather;
 mod grow;
 mod handle;
 pub mod http;

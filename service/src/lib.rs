@@ -24,6 +24,7 @@ pub mod conditional;
 pub mod config;
 pub mod download;
 pub mod error;
+pub mod gather;
 pub mod listen;
 pub mod logging;
 pub mod metrics;

@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::{AskError, DirectoryClient, FOR_A_ROW, object};
-use crate::gather::{Carrier, Limits, gathered};
 use crate::http::wire::Object;
 use crate::{BucketName, DirectoryError, ObjectName, Row};
+use hayrick_service::gather::{Carrier, Limits, gathered};
 
 /// A request under way takes about as long as another 16 lookups take to come, where there are
 /// that many.
@@ -36,7 +36,7 @@ impl DirectoryClient {
     async fn carry(self, mut carrier: Carrier<Lookup>) {
         loop {
             gathered().await;
-            let mut lookups = carrier.next();
+            let mut lookups = carrier.load();
             if lookups.is_empty() {
                 return;
             }

@@ -45,8 +45,8 @@ use super::{
     Answer, Committed, Discard, Garbage, GarbageQueue, ListPage, ListQuery, Names, NamesError, Put,
     Remove, Row, keys, row,
 };
-use crate::gather::Gather;
 use crate::{BucketName, ObjectName, SystemClock, WallClock as _};
+use hayrick_service::gather::Gather;
 
 /// How the embedded name database uses the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::reader::Reader;
 use super::{FjallNames, Shared};
-use crate::gather::{Carrier, Limits, gathered};
 use crate::names::{NamesError, Row};
+use hayrick_service::gather::{Carrier, Limits, gathered};
 
 /// A thread is given as many as it reads in a tenth of a millisecond.
 pub(super) const LIMITS: Limits = Limits { take: 32, patience: 16, carriers: 4 };
@@ -54,7 +54,7 @@ impl Desk {
     async fn carry(self, mut carrier: Carrier<Lookup>) {
         loop {
             gathered().await;
-            let lookups = carrier.next();
+            let lookups = carrier.load();
             if lookups.is_empty() {
                 return;
             }

@@ -11,20 +11,20 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 /// Those who wait, and how many carry questions.
-pub(crate) struct Gather<T> {
+pub struct Gather<T> {
     limits: Limits,
     state: Mutex<State<T>>,
 }
 
 /// How many questions go together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// The most that one carrier takes at a time.
-    pub(crate) take: usize,
+    pub take: usize,
     /// Another carrier sets out when so many wait for each that is under way.
-    pub(crate) patience: usize,
+    pub patience: usize,
     /// The most carriers at once.
-    pub(crate) carriers: usize,
+    pub carriers: usize,
 }
 
 struct State<T> {
@@ -33,7 +33,8 @@ struct State<T> {
 }
 
 impl<T> Gather<T> {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    /// One for which nobody waits.
+    pub fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             state: Mutex::new(State { waiting: VecDeque::new(), carriers: 0 }),
@@ -42,7 +43,7 @@ impl<T> Gather<T> {
 
     /// Lets `question` wait to be carried. Where a carrier is answered, none of those under way
     /// will come for it soon enough: this one has to be set out.
-    pub(crate) fn add(self: &Arc<Self>, question: T) -> Option<Carrier<T>> {
+    pub fn add(self: &Arc<Self>, question: T) -> Option<Carrier<T>> {
         let mut state = self.state.lock();
         state.waiting.push_back(question);
         let Limits { patience, carriers, .. } = self.limits;
@@ -55,22 +56,22 @@ impl<T> Gather<T> {
     }
 }
 
-/// To be waited for before a carrier takes its first questions: those who can ask right now have
+/// To be waited for before a carrier takes questions: those who can ask right now have
 /// asked then.
-pub(crate) async fn gathered() {
+pub async fn gathered() {
     // Behind all tasks of this thread that can go on, and those whose sockets can be read.
     tokio::task::yield_now().await;
 }
 
 /// Takes questions to where they are answered, until none waits.
-pub(crate) struct Carrier<T> {
+pub struct Carrier<T> {
     gather: Arc<Gather<T>>,
     under_way: bool,
 }
 
 impl<T> Carrier<T> {
     /// The next questions, those first that have waited longest. Empty at the end.
-    pub(crate) fn next(&mut self) -> Vec<T> {
+    pub fn load(&mut self) -> Vec<T> {
         let mut state = self.gather.state.lock();
         let count = state.waiting.len().min(self.gather.limits.take);
         if count == 0 && self.under_way {
@@ -104,27 +105,27 @@ mod tests {
     fn one_sets_out_at_once_and_takes_what_comes_meanwhile() {
         let gather = Gather::new(LIMITS);
         let mut carrier = gather.add(1).unwrap();
-        assert_eq!(carrier.next(), [1]);
+        assert_eq!(carrier.load(), [1]);
         assert!(gather.add(2).is_none() && gather.add(3).is_none());
-        assert_eq!(carrier.next(), [2, 3]);
-        assert!(carrier.next().is_empty());
+        assert_eq!(carrier.load(), [2, 3]);
+        assert!(carrier.load().is_empty());
         drop(carrier);
-        assert_eq!(gather.add(4).unwrap().next(), [4]);
+        assert_eq!(gather.add(4).unwrap().load(), [4]);
     }
 
     #[test]
     fn more_set_out_where_many_wait_but_not_any_number() {
         let gather = Gather::new(LIMITS);
         let mut first = gather.add(1).unwrap();
-        assert_eq!(first.next(), [1]);
+        assert_eq!(first.load(), [1]);
         assert!(gather.add(2).is_none() && gather.add(3).is_none());
         let mut second = gather.add(4).unwrap();
         for question in 5..=9 {
             assert!(gather.add(question).is_none());
         }
-        assert_eq!(first.next(), [2, 3, 4]);
-        assert_eq!(second.next(), [5, 6, 7]);
-        assert_eq!(first.next(), [8, 9]);
+        assert_eq!(first.load(), [2, 3, 4]);
+        assert_eq!(second.load(), [5, 6, 7]);
+        assert_eq!(first.load(), [8, 9]);
     }
 
     #[test]
