@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq as _;
 
 use crate::ApiError;
-use crate::listen::{App, Head, Shortcut};
+use crate::listen::{App, Head, Short, Shortcut};
 
 const HIDDEN: &str = "<hidden>";
 
@@ -103,9 +102,9 @@ struct Guarded {
 }
 
 impl Shortcut for Guarded {
-    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+    fn answer(&self, head: &Head<'_>) -> Option<Short> {
         let sent = bearer(head.headers)?;
-        self.token.matches(sent).then(|| self.app.answer_at_once(head))?
+        self.token.matches(sent).then(|| self.app.short_answer(head))?
     }
 }
 

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use axum::http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, RANGE,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures::Stream;
@@ -107,6 +110,12 @@ pub fn respond_at_once(
         }
         Selection::Multi(_) | Selection::Unsatisfiable => None,
     }
+}
+
+/// Whether a GET asks for all of the object, whatever it is.
+pub fn asks_for_all(request: &HeaderMap) -> bool {
+    let others = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, RANGE];
+    !others.iter().any(|name| request.contains_key(name))
 }
 
 impl Content {

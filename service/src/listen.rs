@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-pub use app::{App, Head, Shortcut};
+pub use app::{App, Head, Short, Shortcut, Soon};
 use crowd::Crowd;
 pub use limits::{LimitError, ListenLimits};
 

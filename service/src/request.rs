@@ -31,10 +31,11 @@ use axum::Router;
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::header::EXPECT;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version};
+use axum::http::{Extensions, HeaderName, HeaderValue, Method, StatusCode, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tracing::Instrument as _;
 
 pub use body::{BodyStalled, stall_limited};
@@ -42,7 +43,7 @@ pub use context::{Context, RequestId, TraceParent, current, current_id};
 pub use rate::MinRate;
 
 use crate::error::{self, ApiError};
-use crate::listen::{App, Head};
+use crate::listen::{App, Head, Short, Soon};
 pub(crate) use access::describe_metrics;
 
 pub(crate) use access::Access;
@@ -108,11 +109,11 @@ impl RequestLayer {
     }
 
     /// What the shortcut of `app` answers, if it does, with all that the layer does to an answer.
-    pub(crate) fn answer_at_once<B: HttpBody>(
+    pub(crate) fn short_answer<B: HttpBody>(
         &self,
         app: &App,
         request: &axum::http::Request<B>,
-    ) -> Option<(Response<Bytes>, Access)> {
+    ) -> Option<Shortened> {
         let started = Instant::now();
         let may_be = app.has_shortcut() && request.body().is_end_stream();
         if !may_be || guard::check(&self.options, request).is_err() {
@@ -121,12 +122,45 @@ impl RequestLayer {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let head = Head { method, uri, headers };
         // A panic is our bug; the router may do better, and answers for itself.
-        let answer = catch_unwind(AssertUnwindSafe(|| app.answer_at_once(&head)));
-        let mut answer = answer.ok().flatten()?;
+        let short = catch_unwind(AssertUnwindSafe(|| app.short_answer(&head))).ok().flatten()?;
         let context = Context::of(headers);
-        answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::from(&context.request_id));
-        let access = Access::of_answer(&self.measures, &head, context, started, &answer);
-        Some((answer, access))
+        let id = HeaderValue::from(&context.request_id);
+        Some(match short {
+            Short::Now(answer) => {
+                let access = Access::quiet(&self.measures, &head, context, started);
+                Shortened::Now(access.around(answer, id))
+            }
+            Short::Soon(soon) => {
+                let access = Access::quiet(&self.measures, &head, context.clone(), started);
+                Shortened::Soon(context.scope(shorten(soon, access, id)).boxed())
+            }
+        })
+    }
+}
+
+/// A shortcut's answer, followed.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub(crate) enum Shortened {
+    Now(Followed),
+    /// Or what the router is told.
+    Soon(BoxFuture<'static, Result<Followed, Extensions>>),
+}
+
+/// An answer, and who follows it.
+pub(crate) type Followed = (Response<Bytes>, Access);
+
+async fn shorten(soon: Soon, access: Access, id: HeaderValue) -> Result<Followed, Extensions> {
+    let span = access.span().clone();
+    match AssertUnwindSafe(soon.instrument(span)).catch_unwind().await {
+        Ok(Ok(answer)) => Ok(access.around(answer, id)),
+        Ok(Err(known)) => {
+            access.give_up();
+            Err(known)
+        }
+        Err(_) => {
+            access.give_up();
+            Err(Extensions::new())
+        }
     }
 }
 

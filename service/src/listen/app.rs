@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, Response, Uri};
+use axum::http::{Extensions, HeaderMap, Method, Response, Uri};
+use futures::future::BoxFuture;
 
 /// All that answers on one listener.
 #[derive(Clone)]
@@ -16,14 +17,26 @@ pub struct App {
 /// Answers what can be answered at once, before the router is asked.
 ///
 /// A router costs more than a small object does: allocations for each of its layers, a span, a log
-/// line. What is asked for most, and is in memory, need not pay for that. Such a request passes the
-/// same checks, and is counted and logged, as every other; but it has no span while it is answered,
-/// so an answer that has something to log is the router's.
+/// line. What is asked for most need not pay for that. Such a request passes the same checks, and is
+/// counted and logged, as every other; but it has no span while it is answered, so an answer that has
+/// something to log is the router's, or names the request itself ([`crate::request::current_id`]).
 pub trait Shortcut: Send + Sync + 'static {
-    /// The whole answer to a request without a body, if nothing has to be waited for: no disk, no
-    /// other server, no queue. `None` leaves it to the router, and errors should be left to it too.
-    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>>;
+    /// The answer to a request without a body. `None` leaves it to the router, and errors should be
+    /// left to it too.
+    fn answer(&self, head: &Head<'_>) -> Option<Short>;
 }
+
+/// The whole answer to a request.
+pub enum Short {
+    /// Nothing has to be waited for: no disk, no other server, no queue.
+    Now(Response<Bytes>),
+    /// It takes a while.
+    Soon(Soon),
+}
+
+/// An answer that takes a while, or that is the router's after all: then that finds these extensions
+/// with the request, so that nothing has to be found out twice.
+pub type Soon = BoxFuture<'static, Result<Response<Bytes>, Extensions>>;
 
 /// What is known of a request.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +60,7 @@ impl App {
     }
 
     /// What the shortcut answers, if there is one and it does.
-    pub fn answer_at_once(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+    pub fn short_answer(&self, head: &Head<'_>) -> Option<Short> {
         self.shortcut.as_ref()?.answer(head)
     }
 
@@ -60,6 +73,12 @@ impl App {
     /// The router alone, which answers everything.
     pub fn into_router(self) -> Router {
         self.router
+    }
+}
+
+impl From<Response<Bytes>> for Short {
+    fn from(answer: Response<Bytes>) -> Self {
+        Self::Now(answer)
     }
 }
 
@@ -77,8 +96,10 @@ impl std::fmt::Debug for App {
 
 #[cfg(test)]
 mod tests {
+    use axum::Extension;
     use axum::extract::Path;
     use axum::routing::get;
+    use futures::FutureExt as _;
 
     use super::*;
     use crate::auth::{Secret, require_bearer};
@@ -86,20 +107,39 @@ mod tests {
     use crate::metrics;
     use crate::testing::TestServer;
 
-    /// Answers what ends in an even number.
+    /// Answers even numbers, and soon those from 10 to 19, of which it leaves odd ones to the router.
     struct Even;
 
+    /// What the shortcut has found out for the router.
+    #[derive(Clone)]
+    struct IsOdd;
+
     impl Shortcut for Even {
-        fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+        fn answer(&self, head: &Head<'_>) -> Option<Short> {
             let number: u32 = head.uri.path().strip_prefix('/')?.parse().ok()?;
+            if head.method != Method::GET {
+                return None;
+            }
+            let is_even = number.is_multiple_of(2);
             let answer = Response::new(Bytes::from(format!("short {number}")));
-            (head.method == Method::GET && number.is_multiple_of(2)).then_some(answer)
+            if !(10..20).contains(&number) {
+                return is_even.then_some(answer.into());
+            }
+            let soon = async move {
+                tokio::task::yield_now().await;
+                assert_ne!(number, 13, "on purpose");
+                let mut known = Extensions::new();
+                known.insert(IsOdd);
+                if is_even { Ok(answer) } else { Err(known) }
+            };
+            Some(Short::Soon(soon.boxed()))
         }
     }
 
     fn app() -> App {
-        let long = |Path(number): Path<u32>, body: Bytes| async move {
-            format!("long {number}, {} bytes", body.len())
+        let long = |Path(number): Path<u32>, odd: Option<Extension<IsOdd>>, body: Bytes| async move {
+            let known = if odd.is_some() { " odd" } else { "" };
+            format!("long{known} {number}, {} bytes", body.len())
         };
         App::with_shortcut(Router::new().route("/{number}", get(long).put(long)), Even)
     }
@@ -119,6 +159,9 @@ mod tests {
         for (request, end) in [
             ("GET /2\nHost: a\n\n", "short 2"),
             ("GET /3\nHost: a\n\n", "long 3, 0 bytes"),
+            ("GET /10\nHost: a\n\n", "short 10"),
+            ("GET /11\nHost: a\n\n", "long odd 11, 0 bytes"),
+            ("GET /13\nHost: a\n\n", "long 13, 0 bytes"),
             ("PUT /2\nHost: a\nContent-Length: 3\n\nabc", "long 2, 3 bytes"),
             ("GET /2\nHost: a\nContent-Length: 3\n\nabc", "long 2, 3 bytes"),
         ] {
@@ -146,10 +189,12 @@ mod tests {
     #[tokio::test]
     async fn its_answers_are_counted() {
         let metrics = metrics::install().unwrap();
-        ask_at("counted", app(), "GET /2\nHost: a\n\n").await;
+        for path in ["/2", "/10", "/11"] {
+            ask_at("counted", app(), &format!("GET {path}\nHost: a\n\n")).await;
+        }
         let text = metrics.render();
         for line in [
-            r#"hayrick_http_requests_total{listener="counted",method="GET",status="2xx"} 1"#,
+            r#"hayrick_http_requests_total{listener="counted",method="GET",status="2xx"} 3"#,
             r#"hayrick_http_requests_in_flight{listener="counted"} 0"#,
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in {text}");
@@ -161,7 +206,7 @@ mod tests {
     async fn where_it_panics_the_router_answers() {
         struct Bug;
         impl Shortcut for Bug {
-            fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+            fn answer(&self, head: &Head<'_>) -> Option<Short> {
                 assert_ne!(head.uri.path(), "/2", "on purpose");
                 None
             }

@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 use super::watch::{Activity, InFlight, Watched};
 use super::{BUSY_RETRY, CUT_OFF, OPEN, Server};
 use crate::ApiError;
-use crate::request::Access;
+use crate::request::{Access, Followed, Shortened};
 
 /// Serves requests until the client leaves, a limit is passed, or the server stops.
 pub(super) async fn run(server: &Server, stream: TcpStream, peer: SocketAddr) {
@@ -84,12 +84,33 @@ fn answer(
         let refusal = busy.with_code("Busy").into_response();
         return at_once(refusal.map(Outgoing::Streamed).map(sending));
     }
-    if let Some((answer, access)) = server.layer.answer_at_once(&server.app, &request) {
-        return at_once(answer.map(|data| Outgoing::AtOnce { data, access }).map(sending));
-    }
+    let soon = match server.layer.short_answer(&server.app, &request) {
+        Some(Shortened::Now(answer)) => return at_once(outgoing(answer).map(sending)),
+        Some(Shortened::Soon(soon)) => Some(soon),
+        None => None,
+    };
     request.extensions_mut().insert(ConnectInfo(peer));
-    let answer = server.app.clone().into_router().oneshot(request.map(Body::new));
-    answer.map_ok(|response| response.map(Outgoing::Streamed).map(sending)).boxed().right_future()
+    let router = server.app.clone().into_router();
+    let Some(soon) = soon else {
+        let answer = router.oneshot(request.map(Body::new));
+        let sent = answer.map_ok(|answer| answer.map(Outgoing::Streamed).map(sending));
+        return sent.boxed().right_future();
+    };
+    let answer = async move {
+        let answer = match soon.await {
+            Ok(answer) => outgoing(answer),
+            Err(known) => {
+                request.extensions_mut().extend(known);
+                router.oneshot(request.map(Body::new)).await?.map(Outgoing::Streamed)
+            }
+        };
+        Ok(answer.map(sending))
+    };
+    answer.boxed().right_future()
+}
+
+fn outgoing((answer, access): Followed) -> Response<Outgoing> {
+    answer.map(|data| Outgoing::AtOnce { data, access })
 }
 
 fn at_once(response: Response<Sending>) -> Answer {

@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use metrics::{
     Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
@@ -15,7 +15,7 @@ use metrics::{
 use tracing::field::Empty;
 use tracing::{Level, Span};
 
-use super::Context;
+use super::{Context, X_REQUEST_ID};
 use crate::error::ErrorCode;
 use crate::listen::Head;
 
@@ -64,6 +64,7 @@ pub(crate) struct Access {
     status: Option<StatusCode>,
     size_bytes: u64,
     whole: bool,
+    given_up: bool,
 }
 
 impl Measures {
@@ -91,23 +92,35 @@ impl Access {
         Self::spanned(measures, head, context, Instant::now())
     }
 
-    /// Follows an answer that was told at once to a request that came in at `started`. While it was
-    /// made nothing was logged, so it needs a span only if its own line is.
-    pub(super) fn of_answer(
+    /// Follows a request that came in at `started` and has no span unless its own line needs one.
+    pub(super) fn quiet(
         measures: &Arc<Measures>,
         head: &Head<'_>,
         context: Context,
         started: Instant,
-        answer: &Response<Bytes>,
     ) -> Self {
-        let mut access = if tracing::enabled!(target: TARGET, Level::INFO) {
+        if tracing::enabled!(target: TARGET, Level::INFO) {
             Self::spanned(measures, head, context, started)
         } else {
             Self::within(Span::none(), measures, head, context, started)
-        };
-        access.status = Some(answer.status());
-        access.whole = answer.body().is_empty();
-        access
+        }
+    }
+
+    /// Goes on with the whole answer, which tells the request's id.
+    pub(super) fn around(
+        mut self,
+        mut answer: Response<Bytes>,
+        id: HeaderValue,
+    ) -> (Response<Bytes>, Self) {
+        self.status = Some(answer.status());
+        self.whole = answer.body().is_empty();
+        answer.headers_mut().insert(X_REQUEST_ID, id);
+        (answer, self)
+    }
+
+    /// Leaves the request to somebody else, who follows it from its beginning.
+    pub(super) fn give_up(mut self) {
+        self.given_up = true;
     }
 
     fn spanned(
@@ -150,6 +163,7 @@ impl Access {
             status: None,
             size_bytes: 0,
             whole: false,
+            given_up: false,
         }
     }
 
@@ -193,6 +207,9 @@ impl Access {
 impl Drop for Access {
     fn drop(&mut self) {
         self.measures.in_flight().decrement(1.0);
+        if self.given_up {
+            return;
+        }
         let duration = self.started.elapsed();
         let status = self.status.map_or("aborted", class);
         if let Some((requests, durations)) = self.measures.done(self.method, status) {

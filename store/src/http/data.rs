@@ -25,6 +25,7 @@
 //!
 //! A request that names another cluster ([`CLUSTER_HEADER`]) is refused with 421.
 
+use std::fmt::Write as _;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use futures::StreamExt as _;
 use hayrick_service::ApiError;
 use hayrick_service::conditional::{ETag, Validators};
 use hayrick_service::download::{Content, respond, respond_at_once};
-use hayrick_service::listen::{App, Head, Shortcut};
+use hayrick_service::listen::{App, Head, Short, Shortcut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -54,6 +55,9 @@ use crate::memory::PeerMemory;
 use crate::status::StoreStatus;
 use crate::store::{NeedleReader, Store};
 use crate::volume::NewNeedle;
+
+/// Two quotes, a key, a dash and a checksum.
+const MOST_ETAG_BYTES: usize = 2 + 16 + 1 + 8;
 
 type Needle = Path<(VolumeId, Key, Cookie)>;
 
@@ -97,14 +101,14 @@ struct Cached {
 }
 
 impl Shortcut for Cached {
-    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
+    fn answer(&self, head: &Head<'_>) -> Option<Short> {
         let cluster = head.headers.get(CLUSTER_HEADER);
         if head.method != Method::GET || cluster.is_some_and(|asked| *asked != self.cluster) {
             return None;
         }
         let needle = self.store.open_cached_whole(needle_of(head.uri.path())?)?;
         let data = needle.stored().whole()?.clone();
-        respond_at_once(head.headers, content(&needle), data)
+        respond_at_once(head.headers, content(&needle), data).map(Short::Now)
     }
 }
 
@@ -205,12 +209,14 @@ fn content(needle: &NeedleReader) -> Content {
     };
     let header = needle.stored().header();
     // A needle never changes, so its checksum and key tell it from every other.
-    let etag = format!("\"{:x}-{:x}\"", header.key.get(), header.body_crc).parse::<ETag>().ok();
+    let mut etag = String::with_capacity(MOST_ETAG_BYTES);
+    // A String takes whatever is written to it.
+    let _ = write!(etag, "\"{:x}-{:x}\"", header.key.get(), header.body_crc);
     // Room for those that the answer gets besides.
     let mut headers = HeaderMap::with_capacity(12);
     headers.insert(META_HEADER, meta_value(needle.stored().encoded_meta()));
     let last_modified = Some(needle.stored().appended_at());
-    let validators = Validators { etag, last_modified };
+    let validators = Validators { etag: etag.parse::<ETag>().ok(), last_modified };
     Content { content_type, size_bytes: needle.size(), validators, headers }
 }
 

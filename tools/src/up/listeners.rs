@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
 use axum::response::IntoResponse as _;
 use hayrick_service::auth::require_bearer;
-use hayrick_service::listen::{App, Head, Shortcut, serve};
+use hayrick_service::listen::{App, Head, Short, Shortcut, serve};
 use hayrick_service::metrics::Metrics;
 use hayrick_service::ops::{self, Readiness};
 use hayrick_service::{ApiError, Shutdown};
@@ -163,8 +163,8 @@ impl Late {
 }
 
 impl Shortcut for Late {
-    fn answer(&self, head: &Head<'_>) -> Option<Response<Bytes>> {
-        self.0.get()?.answer_at_once(head)
+    fn answer(&self, head: &Head<'_>) -> Option<Short> {
+        self.0.get()?.short_answer(head)
     }
 }
 
