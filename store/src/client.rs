@@ -1,5 +1,7 @@
 //! A store on another machine, asked on its internal listener ([`crate::http::data`]).
 
+mod parts;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt as _};
 use hayrick_service::client::{Call, Client};
+use hayrick_service::gather::Gather;
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -43,6 +46,8 @@ struct Shared {
     url: String,
     cluster: HeaderValue,
     http: Client,
+    /// Small reads that wait to be sent.
+    reads: Arc<Gather<parts::Read>>,
 }
 
 impl StoreClient {
@@ -57,7 +62,8 @@ impl StoreClient {
         let cluster = HeaderValue::try_from(cluster.to_string())
             .unwrap_or_else(|_| HeaderValue::from_static(""));
         let (name, url) = (name.into(), url.into());
-        Self { shared: Arc::new(Shared { name, url, cluster, http }) }
+        let reads = Gather::new(parts::LIMITS);
+        Self { shared: Arc::new(Shared { name, url, cluster, http, reads }) }
     }
 
     /// Stores needles in one volume: all of them or none, durable when this returns.
@@ -82,8 +88,20 @@ impl StoreClient {
     }
 
     /// The bytes of `range` of a needle, which must not be empty. The store has verified them;
-    /// where it cannot, the stream ends in an error and never short.
+    /// where it cannot, the stream ends in an error and never short. Small reads at the same time share
+    /// a request.
     pub async fn read(
+        &self,
+        id: NeedleId,
+        range: Range<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, StoreError>> + Send + use<>, StoreError> {
+        match self.read_together(id, &range).await {
+            Some(found) => Ok(stream::iter([Ok(found?)]).left_stream()),
+            None => Ok(self.read_alone(id, range).await?.right_stream()),
+        }
+    }
+
+    async fn read_alone(
         &self,
         id: NeedleId,
         range: Range<u64>,

@@ -196,7 +196,7 @@ impl FromStr for NeedleId {
 }
 
 impl ParseIdError {
-    fn new(kind: &'static str, expected: &'static str, text: &str) -> Self {
+    pub(crate) fn new(kind: &'static str, expected: &'static str, text: &str) -> Self {
         // A hostile path segment may be long; the message stays short.
         let text = text.chars().take(40).collect();
         Self { kind, expected, text }

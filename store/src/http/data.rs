@@ -17,6 +17,7 @@
 //! | `PUT /{vid}/scrub-hold` | 204: its scrub rests for a while, see [`crate::scrub::SCRUB_HOLD`] |
 //! | `GET`, `DELETE /jobs/{id}` | the [`crate::jobs::JobStatus`]; 204: the job was asked to stop |
 //! | `GET`, `HEAD /{vid}/{key}/{cookie}` | the data, with ranges and conditions |
+//! | `GET /parts/{part}/{part}/…` | small [`super::parts`] of needles |
 //! | `DELETE /{vid}/{key}/{cookie}` | 204; the tombstone says what [`META_HEADER`] does |
 //! | `GET /status` | [`crate::status::StoreStatus`] |
 //!
@@ -45,7 +46,8 @@ use hayrick_service::listen::{App, Head, Short, Shortcut};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    CLUSTER_HEADER, ForEpoch, META_HEADER, api_error, batch, meta_of, meta_value, pull, replica,
+    CLUSTER_HEADER, ForEpoch, META_HEADER, api_error, batch, meta_of, meta_value, parts, pull,
+    replica,
 };
 use crate::error::StoreError;
 use crate::format::meta::Meta;
@@ -73,6 +75,7 @@ fn router(store: Arc<Store>) -> Router {
         .route("/{vid}", post(put_batch))
         .route("/{vid}/{key}/{cookie}", get(read).head(read).put(put).delete(delete))
         .with_state(Arc::clone(&store))
+        .merge(parts::serve::router(Arc::clone(&store)))
         .merge(pull::router(Arc::clone(&store)))
         .merge(replica::router(Arc::clone(&store)))
         .layer(from_fn_with_state(store, check_cluster))
@@ -105,6 +108,9 @@ impl Shortcut for Cached {
         let cluster = head.headers.get(CLUSTER_HEADER);
         if head.method != Method::GET || cluster.is_some_and(|asked| *asked != self.cluster) {
             return None;
+        }
+        if let Some(parts) = parts::serve::answer_at_once(&self.store, head.uri.path()) {
+            return Some(parts.into());
         }
         let needle = self.store.open_cached_whole(needle_of(head.uri.path())?)?;
         let data = needle.stored().whole()?.clone();

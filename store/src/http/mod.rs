@@ -6,6 +6,7 @@ pub mod data;
 mod error;
 pub mod listing;
 mod meta;
+pub mod parts;
 mod pull;
 pub mod records;
 mod replica;
