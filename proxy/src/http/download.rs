@@ -18,6 +18,7 @@ use super::error::{
     directory_error, names_unknown, no_such_object, read_error, refused_picture, too_many_downloads,
 };
 use super::picture::Wanted;
+use super::plain::Known;
 use super::validators::{needle_header, validators};
 use super::{Call, DEGRADED_HEADER, NEEDLE_HEADER, USER_PREFIX};
 use crate::Proxy;
@@ -59,7 +60,7 @@ impl Unsent {
 
 impl Call {
     pub(super) async fn download(
-        self,
+        mut self,
         bucket: &BucketName,
         name: ObjectName,
     ) -> Result<Response, ApiError> {
@@ -71,9 +72,15 @@ impl Call {
         let base = base.or_else(|| legacy().map(|(base, _)| base));
         let names: Vec<&str> = [Some(path), base].into_iter().flatten().collect();
         self.may_read(&bucket, &names)?;
-        match self.proxy.look_up(&bucket.name, &name).await {
+        let (found, unread) = match self.known.take() {
+            Some(Known { found, unread }) => (Ok(found), unread),
+            None => (self.proxy.look_up(&bucket.name, &name).await, None),
+        };
+        match found {
             Ok(Some(found)) if self.has_flag(INFO) => return self.send_info(&bucket, &found).await,
-            Ok(Some(found)) => return self.send_object(&bucket, &name, found).await,
+            Ok(Some(found)) => {
+                return self.send_object(&bucket, &name, found, unread).await;
+            }
             Ok(None) => {}
             Err(error) => return self.send_remembered_picture(&bucket, &name, error).await,
         }
@@ -119,8 +126,12 @@ impl Call {
         bucket: &Bucket,
         name: &ObjectName,
         mut found: Found,
+        unread: Option<StoreError>,
     ) -> Result<Response, ApiError> {
-        let mut sent = self.send_row(bucket, &found).await;
+        let mut sent = match unread {
+            Some(error) => Err(error.into()),
+            None => self.send_row(bucket, &found).await,
+        };
         if matches!(sent, Err(Unsent::Store(StoreError::NotFound))) && !found.from_memory {
             // Replaced, and the old needles deleted, since the name was looked up.
             found = self.lookup(bucket, name).await?.ok_or_else(no_such_object)?;
@@ -173,7 +184,7 @@ pub(super) fn object_headers(
     content_type: &str,
 ) -> HeaderMap {
     // Room for those that the answer gets besides.
-    let mut headers = HeaderMap::with_capacity(16);
+    let mut headers = HeaderMap::with_capacity(12);
     let cache_control = match bucket.read {
         // It may be an old one: whoever keeps it has to ask.
         Access::Public if found.from_memory => HeaderValue::from_static("public, no-cache"),

@@ -17,13 +17,13 @@
 //! bytes. An object whose name happens to look like a resized picture's is served as it is.
 
 mod access;
-mod cached;
 mod download;
 mod error;
 mod list;
 
 mod path;
 mod picture;
+mod plain;
 mod store;
 mod validators;
 
@@ -39,9 +39,9 @@ use hayrick_service::ApiError;
 use hayrick_service::listen::App;
 
 use crate::Proxy;
-use cached::Cached;
 pub use list::{ListedObject, Listing};
 use path::Target;
+use plain::{Known, Plain};
 
 /// The needle that holds the object, or its first chunk: `vid,key,cookie`.
 pub const NEEDLE_HEADER: HeaderName = HeaderName::from_static("x-hayrick-needle");
@@ -68,7 +68,7 @@ const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 pub fn app(proxy: Arc<Proxy>) -> App {
     // One handler: a name may be any path, so there is nothing for a router to match.
     let router = Router::new().fallback(handle).with_state(Arc::clone(&proxy));
-    App::with_shortcut(router, Cached(proxy))
+    App::with_shortcut(router, Plain(proxy))
 }
 
 /// A request but for its body, which is not shared between threads.
@@ -77,12 +77,15 @@ struct Call {
     method: Method,
     headers: axum::http::HeaderMap,
     query: String,
+    /// Found out on the way here.
+    known: Option<Known>,
 }
 
 async fn handle(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let known = head.extensions.remove();
     let query = head.uri.query().unwrap_or_default().to_owned();
-    let call = Call { proxy, method: head.method, headers: head.headers, query };
+    let call = Call { proxy, method: head.method, headers: head.headers, query, known };
     let mut answer = match Target::parse(head.uri.path()) {
         Ok(target) => call.dispatch(target, body).await.unwrap_or_else(ApiError::into_response),
         Err(error) => error.into_response(),

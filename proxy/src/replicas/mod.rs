@@ -17,6 +17,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use hayrick_directory::StoreId;
+use hayrick_service::request::current_id;
 use hayrick_store::{NeedleBytes, NeedleId, StoreError, StoreHandle};
 use metrics::counter;
 
@@ -157,7 +158,9 @@ impl Proxy {
             self.replicas.health.failed(store);
         }
         counter!("hayrick_proxy_failed_replica_reads_total").increment(1);
-        tracing::warn!(%store, %needle, %error, "replica not read");
+        // Not every request has a span.
+        let request = current_id();
+        tracing::warn!(%store, %needle, %request, %error, "replica not read");
     }
 }
 

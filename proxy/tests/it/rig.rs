@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use hayrick_directory::{
     Access, BucketName, Directory, DirectoryConfig, DirectoryHandle, EmbeddedCoordinator,
-    FjallNames, HybridClock, Parts, StorePool, SystemClock,
+    FjallConfig, FjallNames, HybridClock, Parts, StorePool, SystemClock,
 };
 use hayrick_proxy::http::Listing;
 use hayrick_proxy::{Proxy, ProxyConfig, app};
@@ -68,7 +68,17 @@ impl Rig {
 
     /// With the store's data directory, `disk`, perhaps already in the folder.
     pub async fn in_folder(dir: TempDir, config: ProxyConfig) -> Self {
-        let (directory, store) = open(dir.path()).await;
+        Self::start(dir, config, FjallConfig::default()).await
+    }
+
+    /// With a directory that looks up every name in its database.
+    pub async fn forgetful() -> Self {
+        let names = FjallConfig { recent_bytes: 0, ..FjallConfig::default() };
+        Self::start(tempfile::tempdir().unwrap(), ProxyConfig::default(), names).await
+    }
+
+    async fn start(dir: TempDir, config: ProxyConfig, names: FjallConfig) -> Self {
+        let (directory, store) = open(dir.path(), names).await;
         let stores =
             StorePool::new([("local".parse().unwrap(), StoreHandle::Local(Arc::clone(&store)))]);
         let proxy = Proxy::start(
@@ -154,8 +164,8 @@ impl Rig {
     }
 }
 
-async fn open(path: &Path) -> (Directory, Arc<Store>) {
-    let mut config = DirectoryConfig::default();
+async fn open(path: &Path, names: FjallConfig) -> (Directory, Arc<Store>) {
+    let mut config = DirectoryConfig { names, ..DirectoryConfig::default() };
     config.growth.min_disk_free_bytes = 1 << 20;
     config.garbage.grace_ms = 0;
     config.garbage.interval_ms = 20;

@@ -3,21 +3,29 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use hayrick_directory::Access::{Private, Public};
-use hayrick_service::listen::Head;
+use hayrick_service::listen::{Head, Short};
 
 use crate::rig::{Answer, Rig};
 
 const PATH: &str = "/photos/cats/tom.txt";
 
 impl Rig {
-    /// The status of what is answered without the router.
-    fn at_once(&self, method: &Method, path: &str, headers: &[(&str, &str)]) -> Option<u16> {
+    /// What is answered without the router.
+    fn short(&self, method: &Method, path: &str, headers: &[(&str, &str)]) -> Option<Short> {
         let pairs = headers.iter().map(|(name, value)| {
             (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
         });
         let headers: HeaderMap = pairs.collect();
         let head = Head { method, uri: &path.parse().unwrap(), headers: &headers };
-        self.app.answer_at_once(&head).map(|answer| answer.status().as_u16())
+        self.app.short_answer(&head)
+    }
+
+    /// The status of what is answered at once.
+    fn at_once(&self, method: &Method, path: &str, headers: &[(&str, &str)]) -> Option<u16> {
+        match self.short(method, path, headers)? {
+            Short::Now(answer) => Some(answer.status().as_u16()),
+            Short::Soon(_) => None,
+        }
     }
 
     async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -54,6 +62,51 @@ async fn an_answer_is_the_same_whoever_gives_it() {
     ] {
         assert_eq!(rig.at_once(&Method::GET, PATH, &headers), None, "{headers:?}");
         assert_eq!(rig.get_with(PATH, &headers).await.status, status);
+    }
+}
+
+/// Whether the shortcut has the answer, or knows what the router needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_to_be_looked_up_is_answered_the_same() {
+    let rig = Rig::forgetful().await;
+    rig.bucket("secret", Private, Public).await;
+    for (path, size) in [(PATH, 1_000), ("/photos/empty", 0), ("/photos/large", 100_000)] {
+        let headers = [("content-type", "text/plain"), ("x-hayrick-meta-who", "tom")];
+        assert_eq!(rig.send("PUT", path, &headers, vec![7; size]).await.status, 201);
+    }
+    rig.put("/secret/small", "x").await;
+    rig.put("/photos/gone", "x").await;
+    assert_eq!(rig.delete("/photos/gone").await.status, 204);
+    for (path, is_short, status) in [
+        (PATH, Some(true), 200),
+        ("/photos/empty", Some(false), 200),
+        ("/photos/large", Some(false), 200),
+        ("/photos/gone", Some(false), 404),
+        ("/photos/cats/tom.txt@10w", Some(false), 422),
+        ("/secret/small", None, 401),
+        ("/nobody/small", None, 404),
+    ] {
+        let short = match rig.short(&Method::GET, path, &[]) {
+            None => None,
+            Some(Short::Now(_)) => panic!("{path}: nothing is in memory"),
+            Some(Short::Soon(soon)) => Some(soon.await.is_ok()),
+        };
+        assert_eq!(short, is_short, "{path}");
+        let answer = rig.send("GET", path, &[], Body::empty()).await;
+        let long = rig.send("GET", &format!("{path}?a=1"), &[], Body::empty()).await;
+        assert_eq!((answer.status, long.status), (status, status), "{path}");
+        if status == 200 {
+            let answer = rig.get_with(path, &[]).await;
+            let long = rig.get_with(&format!("{path}?a=1"), &[]).await;
+            assert_eq!((answer.headers, answer.body), (long.headers, long.body), "{path}");
+        }
+    }
+    for header in ["range", "if-match", "if-none-match", "if-modified-since"] {
+        assert!(rig.short(&Method::GET, PATH, &[(header, "x")]).is_none(), "{header}");
+    }
+    for version in 0..20 {
+        assert!(rig.put(PATH, format!("version {version}")).await.status < 300);
+        assert_eq!(rig.get(PATH).await.body, format!("version {version}").as_bytes());
     }
 }
 
