@@ -124,15 +124,12 @@ impl RequestLayer {
         // A panic is our bug; the router may do better, and answers for itself.
         let short = catch_unwind(AssertUnwindSafe(|| app.short_answer(&head))).ok().flatten()?;
         let context = Context::of(headers);
-        let id = HeaderValue::from(&context.request_id);
+        let access = Access::quiet(&self.measures, &head, context.clone(), started);
         Some(match short {
-            Short::Now(answer) => {
-                let access = Access::quiet(&self.measures, &head, context, started);
-                Shortened::Now(access.around(answer, id))
-            }
+            Short::Now(answer) => Shortened::Now(access.around(answer, &context)),
             Short::Soon(soon) => {
-                let access = Access::quiet(&self.measures, &head, context.clone(), started);
-                Shortened::Soon(context.scope(shorten(soon, access, id)).boxed())
+                let begun = Begun { context: context.clone(), started };
+                Shortened::Soon(context.scope(shorten(soon, access, begun)).boxed())
             }
         })
     }
@@ -149,26 +146,36 @@ pub(crate) enum Shortened {
 /// An answer, and who follows it.
 pub(crate) type Followed = (Response<Bytes>, Access);
 
-async fn shorten(soon: Soon, access: Access, id: HeaderValue) -> Result<Followed, Extensions> {
+/// A request that the shortcut has left to the router.
+#[derive(Clone)]
+struct Begun {
+    context: Context,
+    started: Instant,
+}
+
+async fn shorten(soon: Soon, access: Access, begun: Begun) -> Result<Followed, Extensions> {
     let span = access.span().clone();
-    match AssertUnwindSafe(soon.instrument(span)).catch_unwind().await {
-        Ok(Ok(answer)) => Ok(access.around(answer, id)),
-        Ok(Err(known)) => {
+    // After a panic, nothing is known.
+    let soon = AssertUnwindSafe(soon.instrument(span)).catch_unwind().await;
+    match soon.unwrap_or_else(|_| Err(Extensions::new())) {
+        Ok(answer) => Ok(access.around(answer, &begun.context)),
+        Err(mut known) => {
             access.give_up();
+            known.insert(begun);
             Err(known)
-        }
-        Err(_) => {
-            access.give_up();
-            Err(Extensions::new())
         }
     }
 }
 
-async fn around(State(layer): State<RequestLayer>, request: Request, next: Next) -> Response {
-    let context = Context::of(request.headers());
+async fn around(State(layer): State<RequestLayer>, mut request: Request, next: Next) -> Response {
+    let begun = request.extensions_mut().remove().unwrap_or_else(|| Begun {
+        context: Context::of(request.headers()),
+        started: Instant::now(),
+    });
+    let Begun { context, started } = begun;
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     let head = Head { method, uri, headers };
-    let access = Access::start(&layer.measures, &head, context.clone());
+    let access = Access::spanned(&layer.measures, &head, context.clone(), started);
     let span = access.span().clone();
     let id = HeaderValue::from(&context.request_id);
     let answer =

@@ -87,11 +87,6 @@ impl Measures {
 }
 
 impl Access {
-    /// Begins to follow a request that came in just now.
-    pub(super) fn start(measures: &Arc<Measures>, head: &Head<'_>, context: Context) -> Self {
-        Self::spanned(measures, head, context, Instant::now())
-    }
-
     /// Follows a request that came in at `started` and has no span unless its own line needs one.
     pub(super) fn quiet(
         measures: &Arc<Measures>,
@@ -110,11 +105,11 @@ impl Access {
     pub(super) fn around(
         mut self,
         mut answer: Response<Bytes>,
-        id: HeaderValue,
+        context: &Context,
     ) -> (Response<Bytes>, Self) {
         self.status = Some(answer.status());
         self.whole = answer.body().is_empty();
-        answer.headers_mut().insert(X_REQUEST_ID, id);
+        answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::from(&context.request_id));
         (answer, self)
     }
 
@@ -123,7 +118,8 @@ impl Access {
         self.given_up = true;
     }
 
-    fn spanned(
+    /// Follows a request that came in at `started`.
+    pub(super) fn spanned(
         measures: &Arc<Measures>,
         head: &Head<'_>,
         context: Context,
