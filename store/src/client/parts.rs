@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::StoreClient;
 use crate::error::StoreError;
 use crate::http::parts::{Frame, MAX_PART_BYTES, MAX_PARTS, Part, path};
-use crate::http::{Subject, store_error};
+use crate::http::{Subject, store_error, unavailable};
 use crate::id::{Epoch, NeedleId};
 
 /// A request under way takes about as long as another 16 reads take to come, where there are that many.
@@ -29,6 +29,8 @@ type Sent = Vec<Option<Read>>;
 
 /// What is still to come of an answer.
 struct Frames {
+    /// What errors call the store.
+    store: String,
     body: BodyDataStream,
     buffer: BytesMut,
 }
@@ -73,7 +75,8 @@ impl StoreClient {
         match self.call(Method::GET, &path).send().await {
             Ok(answer) => {
                 let body = answer.into_body().into_data_stream();
-                let mut frames = Frames { body, buffer: BytesMut::new() };
+                let store = self.name().to_owned();
+                let mut frames = Frames { store, body, buffer: BytesMut::new() };
                 let mut sent = reads.into_iter().map(Some).collect();
                 if !frames.deliver(&mut sent).await {
                     tokio::spawn(async move { frames.deliver(&mut sent).await });
@@ -102,6 +105,13 @@ impl Frames {
             match frame {
                 Frame::Pause => return false,
                 Frame::Alone(number) => drop(taken(sent, number)),
+                Frame::Damaged(number) => refuse(taken(sent, number), |id| {
+                    let reason = format!("so says store {}", self.store).into();
+                    StoreError::Corrupt { volume: id.volume, key: id.key, reason }
+                }),
+                Frame::Unread(number) => refuse(taken(sent, number), |_| {
+                    unavailable(&self.store, &"its disk failed to read the needle")
+                }),
                 Frame::Found(number, bytes) => {
                     if let Some(Read { part, answer }) = taken(sent, number)
                         && part.range.end - part.range.start == bytes.len() as u64
@@ -123,6 +133,13 @@ impl Frames {
             }
             self.buffer.extend_from_slice(&self.body.next().await?.ok()?);
         }
+    }
+}
+
+fn refuse(read: Option<Read>, error: impl FnOnce(NeedleId) -> StoreError) {
+    if let Some(Read { part, answer }) = read {
+        // Whoever asked may be gone.
+        drop(answer.send(Err(error(part.id))));
     }
 }
 

@@ -7,7 +7,7 @@
 //! | size | field |
 //! |---|---|
 //! | 2 | number of the part, from 0 in the order in which they were asked for |
-//! | 4 | length of the part; 4294967295 if it has to be asked for alone, which tells why |
+//! | 4 | length of the part; or 4294967295 if it has to be asked for alone, which tells why, 4294967294 if it is damaged, 4294967293 if the disk failed to read it |
 //! | length | the part's bytes |
 //!
 //! Numbers are little-endian. Parts that memory holds come first. Before those for which the disk has
@@ -36,6 +36,8 @@ pub const MAX_PART_BYTES: u64 = 16 << 10;
 
 const HEAD_BYTES: usize = 6;
 const ALONE: u32 = u32::MAX;
+const DAMAGED: u32 = u32::MAX - 1;
+const UNREAD: u32 = u32::MAX - 2;
 const PAUSE: u16 = u16::MAX;
 const WHAT: &str = "frame of a part";
 
@@ -55,6 +57,10 @@ pub enum Frame {
     Found(u16, Bytes),
     /// The part with this number has to be asked for alone.
     Alone(u16),
+    /// The part with this number does not have the bytes that were stored.
+    Damaged(u16),
+    /// The disk failed to read the part with this number.
+    Unread(u16),
     /// The disk is waited for.
     Pause,
 }
@@ -110,6 +116,8 @@ impl Frame {
                 (*number, u32::try_from(data.len()).unwrap_or(ALONE), data.as_ref())
             }
             Self::Alone(number) => (*number, ALONE, &[][..]),
+            Self::Damaged(number) => (*number, DAMAGED, &[][..]),
+            Self::Unread(number) => (*number, UNREAD, &[][..]),
             Self::Pause => (PAUSE, 0, &[][..]),
         };
         out.reserve(HEAD_BYTES + data.len());
@@ -129,6 +137,8 @@ impl Frame {
             (PAUSE, 0) => Self::Pause,
             (PAUSE, _) => return Err(FormatError::Field { what: WHAT }),
             (_, ALONE) => Self::Alone(number),
+            (_, DAMAGED) => Self::Damaged(number),
+            (_, UNREAD) => Self::Unread(number),
             (_, 0) => return Err(FormatError::Field { what: WHAT }),
             (_, length) if u64::from(length) > MAX_PART_BYTES => {
                 return Err(FormatError::Field { what: WHAT });
@@ -185,7 +195,9 @@ mod tests {
         let frames = [
             Frame::Found(0, Bytes::from_static(b"hay")),
             Frame::Alone(2),
+            Frame::Damaged(3),
             Frame::Pause,
+            Frame::Unread(4),
             Frame::Found(1, vec![7; 16 << 10].into()),
         ];
         let mut whole = BytesMut::new();
@@ -207,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_is_no_frame_is_refused_before_memory_is_set_aside_for_it() {
-        for (number, length) in [(0, 0), (0, (16 << 10) + 1), (0, u32::MAX - 1), (PAUSE, 1)] {
+        for (number, length) in [(0, 0), (0, (16 << 10) + 1), (0, u32::MAX - 3), (PAUSE, 1)] {
             let mut bytes = BytesMut::new();
             bytes.put_u16_le(number);
             bytes.put_u32_le(length);

@@ -129,7 +129,7 @@ impl Compaction {
                 break;
             }
             self.copy.copy_range(end, None)?;
-            self.prove_rest()?;
+            self.prove_rest(false)?;
         }
         Ok(())
     }
@@ -153,14 +153,14 @@ impl Compaction {
         // Where pieces were no longer taken, it is the prover that knows why.
         proved.and(copied)?;
         self.copy.seal()?;
-        self.prove_rest()
+        self.prove_rest(true)
     }
 
     /// Makes durable, and reads back, what was copied since the last time.
-    fn prove_rest(&mut self) -> Result<(), StoreError> {
+    fn prove_rest(&mut self, paced: bool) -> Result<(), StoreError> {
         let rest = self.copy.piece();
         self.file.sync().map_err(|error| self.shared.copy_error(error))?;
-        self.prover.prove_to_end(rest)?;
+        self.prover.prove_to_end(rest, paced)?;
         self.prover.compare(self.copy.written())
     }
 
@@ -187,7 +187,8 @@ impl Compaction {
         let made = self.file.set_len(copy_end);
         made.and_then(|()| self.file.allocate(copy_end, TOMBSTONE_RESERVE_BYTES))
             .map_err(|error| self.shared.copy_error(error))?;
-        self.prove_rest()?;
+        // Clients wait for the writer meanwhile.
+        self.prove_rest(false)?;
         let before = self.shared.live.read().totals;
         self.copy.compare(before)?;
         Ok(Compacted {

@@ -1,5 +1,6 @@
 //! Answering with parts.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,10 +10,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Response};
 use axum::routing::get;
 use bytes::BytesMut;
-use futures::stream::{self, FuturesUnordered, Stream, StreamExt as _};
+use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use hayrick_service::ApiError;
 
 use super::{Frame, Part, parse};
+use crate::error::StoreError;
 use crate::store::Store;
 
 pub(crate) fn router(store: Arc<Store>) -> Router {
@@ -48,13 +50,7 @@ async fn read(
         frame.encode(&mut out);
         out
     }));
-    Ok(answer(Body::from_stream(infallible(frames.map(BytesMut::freeze)))))
-}
-
-fn infallible(
-    pieces: impl Stream<Item = Bytes>,
-) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    pieces.map(Ok)
+    Ok(answer(Body::from_stream(frames.map(|out| Ok::<_, Infallible>(out.freeze())))))
 }
 
 fn answer<B>(body: B) -> Response<B> {
@@ -75,10 +71,18 @@ fn cached(store: &Store, part: &Part) -> Option<Bytes> {
 
 async fn wait_for(store: Arc<Store>, number: u16, part: Part) -> Frame {
     let length = part.range.end - part.range.start;
-    let found = async { store.open_needle(part.id).await?.read(part.range).await };
+    let found = async { store.open_needle(part.id).await?.read(part.range.clone()).await };
     match found.await {
         Ok(bytes) if bytes.len() as u64 == length => Frame::Found(number, bytes),
-        // Asked for alone, it is told, counted and logged what is wrong.
+        // These have been counted, and too many of them close a volume to writes: once is enough.
+        Err(error @ StoreError::Corrupt { .. }) => {
+            tracing::error!(needle = %part.id, %error, "needle not read");
+            Frame::Damaged(number)
+        }
+        Err(error @ StoreError::Io { .. }) => {
+            tracing::error!(needle = %part.id, %error, "needle not read");
+            Frame::Unread(number)
+        }
         _ => Frame::Alone(number),
     }
 }

@@ -68,15 +68,15 @@ impl Prover {
             drop(step);
             // The copy goes on in the last page, so memory does not let go of it.
             let whole_pages = piece.end - piece.end % PAGE_BYTES;
-            self.prove(piece, whole_pages)?;
+            self.prove(piece, whole_pages, true)?;
         }
         Ok(())
     }
 
     /// Reads back all that was written and synced, while nobody goes on writing.
-    pub(super) fn prove_to_end(&mut self, piece: Piece) -> Result<(), StoreError> {
+    pub(super) fn prove_to_end(&mut self, piece: Piece, paced: bool) -> Result<(), StoreError> {
         let end = piece.end;
-        self.prove(piece, end)
+        self.prove(piece, end, paced)
     }
 
     /// Whether just what was written was read back.
@@ -89,7 +89,7 @@ impl Prover {
     }
 
     /// Reads back from the disk the records that end at or below `until`.
-    fn prove(&mut self, piece: Piece, until: u64) -> Result<(), StoreError> {
+    fn prove(&mut self, piece: Piece, until: u64, paced: bool) -> Result<(), StoreError> {
         let (file, pace) = (Arc::clone(&self.file), Arc::clone(&self.shared.options.pace));
         self.damaged.extend(piece.damaged);
         file.evict(self.proven_to..u64::MAX).map_err(|error| self.io(error))?;
@@ -107,7 +107,7 @@ impl Prover {
             }
             self.prove_found(&mut scanner, &found)?;
             self.proven_to = done_to;
-            if done_to - step_at >= STEP_BYTES as u64 {
+            if paced && done_to - step_at >= STEP_BYTES as u64 {
                 drop(step);
                 // Clients' needles need the page cache more.
                 file.evict(step_at..done_to).map_err(|error| self.io(error))?;

@@ -265,6 +265,23 @@ fn needles_put_while_an_empty_volume_is_compacted_are_found() {
     assert_gone(&volume, 2);
 }
 
+/// Whatever the pace is, as clients' writes wait for it.
+#[test]
+fn the_last_round_rests_for_nobody() {
+    let (_disk, volume) = new_volume();
+    let begun = crate::volume::compaction::begin(&volume.shared, &Progress::default());
+    let compaction = begun.unwrap();
+    for key in 0..3 {
+        let needle = needle(key, &vec![7; 1 << 20]);
+        volume.put(vec![needle]).unwrap().blocking_recv().unwrap().unwrap();
+    }
+    volume.shared.options.pace.compaction.set_limit(64 << 10);
+    let before = std::time::Instant::now();
+    volume.exclusive(move |writer| compaction.finish(writer)).unwrap().unwrap();
+    assert!(before.elapsed() < Duration::from_secs(8), "{:?}", before.elapsed());
+    assert_eq!(volume.stats().generation, 2);
+}
+
 #[test]
 fn compaction_keeps_a_damaged_needle_as_it_is_and_goes_on() {
     let (disk, volume) = new_volume();
