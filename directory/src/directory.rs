@@ -28,7 +28,7 @@ use crate::reports::{LastReport, LastReports};
 use crate::{
     Bucket, BucketName, Committed, Condition, Coordinator, DirectoryError, Discard, Garbage,
     HybridClock, ListPage, ListQuery, Names, NamesError, ObjectName, Put, Remove, Row, StoreId,
-    Stores,
+    Stores, Volume,
 };
 
 /// How long a removal waits for the stores before it leaves the rest to the reaper;
@@ -39,6 +39,9 @@ const REMOVE_DEADLINE: Duration = Duration::from_secs(5);
 const REMOVE_AT_ONCE: usize = 64;
 /// An upload that finds no volume has the stores asked again, but no more often.
 const MIN_STEP_GAP: Duration = Duration::from_millis(250);
+/// How long uploads wait for the keys of one volume before they take another that has some. A
+/// lease is a few writes of the coordinator, of some milliseconds each.
+const LEASE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where volumes and names are. Cheap to clone; clones share everything.
 ///
@@ -116,39 +119,56 @@ impl Directory {
         size_bytes: u64,
     ) -> Result<BatchAssignment, DirectoryError> {
         let copies = usize::from(bucket.copies);
-        let mut grown = false;
-        let mut keyless = None;
+        let (mut grown, mut patience) = (false, LEASE_PATIENCE);
+        let (mut keyless, mut refusal) = (Vec::new(), None);
         loop {
-            let Some(volume) = self.choose(copies, size_bytes) else {
-                match keyless {
-                    Some(error) => return Err(error),
-                    None if grown => return Err(self.no_volume(copies, size_bytes)),
-                    None => self.grow_now().await,
+            if let Some((volume, entry)) = self.choose(copies, size_bytes, &keyless) {
+                match self.shared.keys.take(volume, count, patience).await {
+                    Ok(ids) => {
+                        let Volume { replicas, epoch, .. } = entry;
+                        return Ok(BatchAssignment { ids, replicas, epoch });
+                    }
+                    // Another volume may have keys.
+                    Err(error) => {
+                        keyless.push(volume);
+                        refusal = Some(error);
+                    }
                 }
+            } else if let Some(error) = refusal.take() {
+                // No volume has keys at hand: they are waited for, and that once.
+                if patience == Duration::MAX {
+                    return Err(error);
+                }
+                patience = Duration::MAX;
+                keyless.clear();
+            } else if grown {
+                return Err(self.no_volume(copies, size_bytes));
+            } else {
+                self.grow_now().await;
                 grown = true;
-                continue;
-            };
-            let map = self.shared.coordinator.map();
-            let entry = map.volumes.get(&volume).map(|entry| &entry.value);
-            let Some(entry) = entry.filter(|volume| volume.takes_needles()) else {
-                // It was closed since the stores were asked.
-                self.shared.placement.remove(volume, Instant::now());
-                continue;
-            };
-            let (replicas, epoch) = (entry.replicas.clone(), entry.epoch);
-            match self.shared.keys.take(volume, count).await {
-                Ok(ids) => return Ok(BatchAssignment { ids, replicas, epoch }),
-                // Another volume may have keys left.
-                Err(error) => {
-                    self.shared.placement.remove(volume, Instant::now());
-                    keyless = Some(error);
-                }
             }
         }
     }
 
-    fn choose(&self, copies: usize, size_bytes: u64) -> Option<VolumeId> {
-        self.shared.placement.choose(copies, size_bytes, self.steady_ms(), rand::random())
+    /// A volume that takes needles, and none of those in `but`.
+    fn choose(
+        &self,
+        copies: usize,
+        size_bytes: u64,
+        but: &[VolumeId],
+    ) -> Option<(VolumeId, Volume)> {
+        let Shared { placement, coordinator, .. } = &*self.shared;
+        loop {
+            let (now_ms, draw) = (self.steady_ms(), rand::random());
+            let volume = placement.choose(copies, size_bytes, but, now_ms, draw)?;
+            let map = coordinator.map();
+            let entry = map.volumes.get(&volume).map(|entry| &entry.value);
+            if let Some(entry) = entry.filter(|entry| entry.takes_needles()) {
+                return Some((volume, entry.clone()));
+            }
+            // It was closed since the stores were asked.
+            placement.remove(volume, Instant::now());
+        }
     }
 
     fn no_volume(&self, copies: usize, size_bytes: u64) -> DirectoryError {

@@ -10,7 +10,9 @@ mod stock;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::future::{self, BoxFuture, FutureExt as _, Shared};
 use futures::stream::{self, StreamExt as _};
 use hayrick_store::{Cookie, Key, NeedleId, VolumeId};
 use parking_lot::Mutex;
@@ -30,16 +32,23 @@ const CONCURRENT_LEASES: usize = 16;
 pub(crate) struct KeyAllocator {
     coordinator: Arc<dyn Coordinator>,
     first_lease: u64,
-    volumes: Mutex<HashMap<VolumeId, Arc<Volume>>>,
+    volumes: Mutex<HashMap<VolumeId, Arc<Mutex<Keys>>>>,
     /// Some stock is low.
     low: Notify,
 }
 
 /// The keys of a volume.
-struct Volume {
-    stock: Mutex<Stock>,
-    /// Held while a range is leased, so that waiters share one.
-    leasing: tokio::sync::Mutex<()>,
+struct Keys {
+    stock: Stock,
+    /// The lease that is under way.
+    lease: Option<Lease>,
+}
+
+/// A range that is being leased, by a task of its own: it comes also if nobody waits any more.
+#[derive(Clone)]
+struct Lease {
+    since: Instant,
+    done: Shared<BoxFuture<'static, ()>>,
 }
 
 impl KeyAllocator {
@@ -49,53 +58,38 @@ impl KeyAllocator {
         Self { coordinator, first_lease, volumes: Mutex::default(), low }
     }
 
-    /// The ids of `count` new needles in a volume: fresh keys, random cookies. Waits for a
-    /// lease only where none was made before; after one that failed it fails at once, until
+    /// The ids of `count` new needles in a volume: fresh keys, random cookies.
+    ///
+    /// Where there are too few keys this waits for a lease, but for none that has been under
+    /// way for longer than `patience`. After a lease that failed it fails at once, until
     /// [`KeyAllocator::stock_up`] has made one.
     pub(crate) async fn take(
         &self,
         volume: VolumeId,
         count: usize,
+        patience: Duration,
     ) -> Result<Vec<NeedleId>, DirectoryError> {
         let keys = self.of(volume);
-        let mut ids = Vec::with_capacity(count);
         loop {
-            let low = {
-                let mut stock = keys.stock.lock();
-                for key in stock.take(count - ids.len()) {
-                    ids.push(NeedleId { volume, key: Key::new(key), cookie: random_cookie()? });
+            let lease = {
+                let mut keys_now = keys.lock();
+                let taken = keys_now.stock.take(count);
+                if keys_now.stock.is_low() {
+                    self.low.notify_one();
                 }
-                stock.is_low()
+                if let Some(taken) = taken {
+                    return taken.into_iter().map(|key| needle_id(volume, key)).collect();
+                }
+                if let Some(problem) = keys_now.stock.problem() {
+                    return Err(no_keys(volume, problem));
+                }
+                self.lease(volume, &keys, &mut keys_now)
             };
-            if low {
-                self.low.notify_one();
+            let left = patience.saturating_sub(lease.since.elapsed());
+            if tokio::time::timeout(left, lease.done).await.is_err() {
+                return Err(no_keys(volume, "the coordinator has not answered yet"));
             }
-            if ids.len() == count {
-                return Ok(ids);
-            }
-            self.lease_for(volume, &keys).await?;
         }
-    }
-
-    /// Has keys leased for one who waits.
-    async fn lease_for(&self, volume: VolumeId, keys: &Volume) -> Result<(), DirectoryError> {
-        let failed = |stock: &Stock| match stock.problem() {
-            Some(problem) => Err(DirectoryError::Unavailable(format!(
-                "no keys are left for volume {volume}, and none can be leased: {problem}"
-            ))),
-            None => Ok(()),
-        };
-        failed(&keys.stock.lock())?;
-        let _leasing = keys.leasing.lock().await;
-        {
-            // Another may have leased a range while this waited, or tried to.
-            let stock = keys.stock.lock();
-            if !stock.is_empty() {
-                return Ok(());
-            }
-            failed(&stock)?;
-        }
-        self.lease(volume, keys).await
     }
 
     /// Leases a range for each of these volumes that has few keys left, and for those that were
@@ -103,20 +97,15 @@ impl KeyAllocator {
     pub(crate) async fn stock_up(&self, volumes: impl IntoIterator<Item = VolumeId>) {
         let volumes: BTreeSet<_> = volumes.into_iter().chain(self.refused()).collect();
         let low = volumes.into_iter().map(|volume| (volume, self.of(volume)));
-        let low = low.filter(|(_, keys)| keys.stock.lock().is_low());
-        let leases = low.map(|(volume, keys)| async move {
-            let _leasing = keys.leasing.lock().await;
-            if !keys.stock.lock().is_low() {
-                return Ok(());
-            }
-            self.lease(volume, &keys).await
+        let low = low.filter(|(_, keys)| keys.lock().stock.is_low());
+        let leases = stream::iter(low.collect::<Vec<_>>()).map(|(volume, keys)| {
+            let lease = self.lease(volume, &keys, &mut keys.lock());
+            lease.done.map(move |()| keys.lock().stock.problem().map(str::to_owned))
         });
-        // Boxed, as the compiler does not see that borrowing futures in a stream are `Send`.
-        let leases = leases.map(futures::FutureExt::boxed).collect::<Vec<_>>();
-        let leased = stream::iter(leases).buffer_unordered(CONCURRENT_LEASES);
-        let failed: Vec<_> = leased.filter_map(|leased| async { leased.err() }).collect().await;
-        if let Some(error) = failed.first() {
-            tracing::warn!(volumes = failed.len(), %error, "keys not leased ahead");
+        let problems = leases.buffer_unordered(CONCURRENT_LEASES).filter_map(future::ready);
+        let problems: Vec<_> = problems.collect().await;
+        if let Some(error) = problems.first() {
+            tracing::warn!(volumes = problems.len(), error, "keys not leased ahead");
         }
     }
 
@@ -125,7 +114,7 @@ impl KeyAllocator {
         let map = self.coordinator.map();
         let volumes = self.volumes.lock();
         let refused = volumes.iter().filter(|(volume, keys)| {
-            map.volumes.contains_key(volume) && keys.stock.lock().problem().is_some()
+            map.volumes.contains_key(volume) && keys.lock().stock.problem().is_some()
         });
         refused.map(|(volume, _)| *volume).collect()
     }
@@ -137,34 +126,44 @@ impl KeyAllocator {
 
     /// The keys left of the one that has the fewest of these volumes.
     pub(crate) fn fewest(&self, volumes: impl IntoIterator<Item = VolumeId>) -> Option<u64> {
-        volumes.into_iter().map(|volume| self.of(volume).stock.lock().len()).min()
+        volumes.into_iter().map(|volume| self.of(volume).lock().stock.len()).min()
     }
 
-    /// Leases a range. To be called with `keys.leasing` held.
-    async fn lease(&self, volume: VolumeId, keys: &Volume) -> Result<(), DirectoryError> {
-        let count = keys.stock.lock().next_lease(Instant::now());
-        let leased = self.coordinator.lease_keys(volume, count).await;
-        let mut stock = keys.stock.lock();
-        match leased {
-            Ok(range) => {
-                stock.add(range, Instant::now());
-                Ok(())
-            }
-            Err(error) => {
-                stock.failed(error.to_string());
-                Err(error.into())
-            }
+    /// The lease that is under way for a volume; begun if there is none. `now` is what `keys`
+    /// holds.
+    fn lease(&self, volume: VolumeId, keys: &Arc<Mutex<Keys>>, now: &mut Keys) -> Lease {
+        if let Some(lease) = now.lease.as_ref().filter(|lease| lease.done.peek().is_none()) {
+            return lease.clone();
         }
+        let count = now.stock.next_lease(Instant::now());
+        let (coordinator, keys) = (Arc::clone(&self.coordinator), Arc::clone(keys));
+        let leasing = tokio::spawn(async move {
+            let leased = coordinator.lease_keys(volume, count).await;
+            let mut keys = keys.lock();
+            match leased {
+                Ok(range) => keys.stock.add(range, Instant::now()),
+                Err(error) => keys.stock.failed(error.to_string()),
+            }
+            keys.lease = None;
+        });
+        let lease = Lease { since: Instant::now(), done: leasing.map(drop).boxed().shared() };
+        now.lease.insert(lease).clone()
     }
 
-    fn of(&self, volume: VolumeId) -> Arc<Volume> {
-        let fresh = || Volume {
-            stock: Mutex::new(Stock::new(self.first_lease)),
-            leasing: tokio::sync::Mutex::default(),
-        };
+    fn of(&self, volume: VolumeId) -> Arc<Mutex<Keys>> {
+        let fresh = || Keys { stock: Stock::new(self.first_lease), lease: None };
         let mut volumes = self.volumes.lock();
-        Arc::clone(volumes.entry(volume).or_insert_with(|| Arc::new(fresh())))
+        Arc::clone(volumes.entry(volume).or_insert_with(|| Arc::new(Mutex::new(fresh()))))
     }
+}
+
+fn no_keys(volume: VolumeId, why: &str) -> DirectoryError {
+    let message = format!("no keys are left for volume {volume}, and none can be leased: {why}");
+    DirectoryError::Unavailable(message)
+}
+
+fn needle_id(volume: VolumeId, key: u64) -> Result<NeedleId, DirectoryError> {
+    Ok(NeedleId { volume, key: Key::new(key), cookie: random_cookie()? })
 }
 
 /// Cookies keep guessers out, so they come from a source that cannot be guessed.
@@ -178,6 +177,8 @@ mod tests {
 
     use super::*;
     use crate::{EmbeddedCoordinator, Volume};
+
+    const PATIENT: Duration = Duration::MAX;
 
     async fn volume(coordinator: &dyn Coordinator) -> VolumeId {
         let id = coordinator.reserve_volume_id().await.unwrap();
@@ -204,7 +205,9 @@ mod tests {
             let tasks: Vec<_> = (1..=20)
                 .map(|count| {
                     let allocator = Arc::clone(&allocator);
-                    tokio::spawn(async move { allocator.take(volume, count).await.unwrap() })
+                    tokio::spawn(
+                        async move { allocator.take(volume, count, PATIENT).await.unwrap() },
+                    )
                 })
                 .collect();
             for (task, count) in tasks.into_iter().zip(1..) {
@@ -230,22 +233,38 @@ mod tests {
         let (one, other) = (volume(&*coordinator).await, volume(&*coordinator).await);
         let keys = KeyAllocator::new(coordinator, 10);
         keys.stock_up([one, other]).await;
-        keys.take(one, 5).await.unwrap();
+        keys.take(one, 5, PATIENT).await.unwrap();
         keys.run_low().await;
         keys.stock_up([one, other]).await;
         std::fs::remove_dir_all(&data).unwrap();
-        keys.take(other, 10).await.unwrap();
+        keys.take(other, 10, PATIENT).await.unwrap();
         // Half a lease, and one that was twice as large as it was used up so soon.
-        keys.take(one, 5 + 20).await.unwrap();
-        assert!(matches!(keys.take(one, 1).await, Err(DirectoryError::Io(_))));
+        keys.take(one, 5 + 20, PATIENT).await.unwrap();
+        let refused = keys.take(one, 1, PATIENT).await;
+        assert!(matches!(refused, Err(DirectoryError::Unavailable(_))), "{refused:?}");
         std::fs::create_dir(&data).unwrap();
-        let in_vain = keys.take(one, 1).await;
+        let in_vain = keys.take(one, 1, PATIENT).await;
         assert!(matches!(in_vain, Err(DirectoryError::Unavailable(_))), "{in_vain:?}");
         assert_eq!(keys.fewest([one, other]), Some(0));
         // As no needles are placed in the one without keys, it is not named.
         keys.stock_up([other]).await;
-        keys.take(one, 1).await.unwrap();
-        keys.take(other, 1).await.unwrap();
+        keys.take(one, 1, PATIENT).await.unwrap();
+        keys.take(other, 1, PATIENT).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_too_few_are_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let coordinator: Arc<dyn Coordinator> =
+            Arc::new(EmbeddedCoordinator::open(data.join("c.json")).unwrap());
+        let volume = volume(&*coordinator).await;
+        let keys = KeyAllocator::new(coordinator, 10);
+        keys.stock_up([volume]).await;
+        std::fs::remove_dir_all(&data).unwrap();
+        keys.take(volume, 11, PATIENT).await.unwrap_err();
+        assert_eq!(keys.take(volume, 10, PATIENT).await.unwrap().len(), 10);
     }
 
     #[tokio::test]
@@ -254,7 +273,7 @@ mod tests {
         let coordinator: Arc<dyn Coordinator> =
             Arc::new(EmbeddedCoordinator::open(folder.path().join("c.json")).unwrap());
         let volume = volume(&*coordinator).await;
-        let ids = KeyAllocator::new(coordinator, 100).take(volume, 100).await.unwrap();
+        let ids = KeyAllocator::new(coordinator, 100).take(volume, 100, PATIENT).await.unwrap();
         let cookies: HashSet<_> = ids.iter().map(|id| id.cookie).collect();
         assert!(cookies.len() >= 99, "{} different cookies", cookies.len());
     }

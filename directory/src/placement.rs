@@ -94,17 +94,18 @@ impl Placement {
     }
 
     /// Chooses a volume of `copies` replicas with room for `size_bytes`, and counts the
-    /// room as taken. `draw` is uniformly random. Volumes that cool off are chosen only
-    /// when there is no other. `None` if none has room.
+    /// room as taken; none of those in `but`. `draw` is uniformly random. Volumes that cool off
+    /// are chosen only when there is no other. `None` if none has room.
     pub(crate) fn choose(
         &self,
         copies: usize,
         size_bytes: u64,
+        but: &[VolumeId],
         now_ms: u64,
         draw: u64,
     ) -> Option<VolumeId> {
         let mut state = self.state.lock();
-        let volume = state.choose(copies, size_bytes, now_ms, draw)?;
+        let volume = state.choose(copies, size_bytes, but, now_ms, draw)?;
         let room = state.rooms.get_mut(&volume)?;
         room.free_bytes = room.free_bytes.saturating_sub(size_bytes);
         Some(volume)
@@ -129,11 +130,18 @@ impl State {
         self.lost.retain(|volume, _| !self.rooms.contains_key(volume));
     }
 
-    fn choose(&self, copies: usize, size: u64, now_ms: u64, draw: u64) -> Option<VolumeId> {
+    fn choose(
+        &self,
+        copies: usize,
+        size: u64,
+        but: &[VolumeId],
+        now_ms: u64,
+        draw: u64,
+    ) -> Option<VolumeId> {
         let candidates: Vec<_> = self
             .rooms
             .iter()
-            .filter(|(_, room)| room.fits(copies, size))
+            .filter(|(volume, room)| room.fits(copies, size) && !but.contains(volume))
             .map(|(&volume, room)| {
                 let failures = self.failures.get(&volume).and_then(|f| f.decayed(now_ms));
                 (volume, *room, failures)
@@ -209,7 +217,7 @@ mod tests {
         let mut chosen = BTreeMap::new();
         for step in 0..1_000 {
             let draw = (u64::MAX / 1_000) * step;
-            if let Some(volume) = placement.choose(copies, 0, now_ms, draw) {
+            if let Some(volume) = placement.choose(copies, 0, &[], now_ms, draw) {
                 *chosen.entry(volume.get()).or_default() += 1;
             }
         }
@@ -245,11 +253,21 @@ mod tests {
     fn what_does_not_fit_is_not_chosen_and_what_does_takes_room() {
         let placement = placement(&[(1, 1, 100), (2, 1, 50)]);
         for draw in [0, u64::MAX / 2, u64::MAX] {
-            assert_eq!(placement.choose(1, 101, 0, draw), None);
+            assert_eq!(placement.choose(1, 101, &[], 0, draw), None);
         }
-        assert_eq!(placement.choose(1, 80, 0, u64::MAX), Some(id(1)));
-        assert_eq!(placement.choose(1, 80, 0, u64::MAX), None);
-        assert_eq!(placement.choose(1, 50, 0, 0), Some(id(2)));
+        assert_eq!(placement.choose(1, 80, &[], 0, u64::MAX), Some(id(1)));
+        assert_eq!(placement.choose(1, 80, &[], 0, u64::MAX), None);
+        assert_eq!(placement.choose(1, 50, &[], 0, 0), Some(id(2)));
+    }
+
+    #[test]
+    fn a_volume_that_was_passed_over_is_not_chosen_also_if_the_others_cool_off() {
+        let placement = placement(&[(1, 1, 9_999), (2, 1, 9_999)]);
+        placement.failed(id(2), 0);
+        for draw in [0, u64::MAX / 2, u64::MAX] {
+            assert_eq!(placement.choose(1, 5, &[id(1)], 1, draw), Some(id(2)));
+            assert_eq!(placement.choose(1, 5, &[id(1), id(2)], 1, draw), None);
+        }
     }
 
     #[test]
@@ -268,7 +286,11 @@ mod tests {
         let placement = placement(&[(1, 1, 9_999), (2, 1, 10)]);
         placement.state.lock().rooms.get_mut(&id(1)).unwrap().is_well = false;
         assert_eq!(spread(&placement, 1, 0), BTreeMap::from([(2, 1_000)]));
-        assert_eq!(placement.choose(1, 11, 0, 0), Some(id(1)), "it does not fit into the other");
+        assert_eq!(
+            placement.choose(1, 11, &[], 0, 0),
+            Some(id(1)),
+            "it does not fit into the other"
+        );
         placement.failed(id(2), 0);
         assert_eq!(spread(&placement, 1, 1), BTreeMap::from([(1, 1_000)]));
     }

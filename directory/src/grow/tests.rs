@@ -32,7 +32,7 @@ impl Bench {
     }
 
     fn choice(&self, copies: usize) -> Option<VolumeId> {
-        self.placement.choose(copies, 1, 0, 0)
+        self.placement.choose(copies, 1, &[], 0, 0)
     }
 }
 
@@ -205,7 +205,7 @@ async fn a_store_that_is_ill_gets_nothing_while_others_have_room() {
     bench.coordinator.mark_ill(&store("a"), illness).await.unwrap();
     bench.grower.step().await;
     assert_eq!((bench.stores.volumes("a"), bench.stores.volumes("b")), (1, 2));
-    let is_on_a = |draw| bench.placement.choose(1, 1, 0, draw) == Some(on_a);
+    let is_on_a = |draw| bench.placement.choose(1, 1, &[], 0, draw) == Some(on_a);
     let draws = (0..100).map(|step| u64::MAX / 100 * step);
     assert!(!draws.clone().any(is_on_a), "though this directory sees that it answers");
     bench.stores.with("b", |store| store.down = true);
@@ -215,7 +215,7 @@ async fn a_store_that_is_ill_gets_nothing_while_others_have_room() {
     bench.stores.with("b", |store| store.down = false);
     bench.coordinator.mark_well(&store("a")).await.unwrap();
     bench.grower.step().await;
-    let is_on_a = |draw| bench.placement.choose(1, 1, 0, draw) == Some(on_a);
+    let is_on_a = |draw| bench.placement.choose(1, 1, &[], 0, draw) == Some(on_a);
     assert!(draws.clone().any(is_on_a));
 }
 

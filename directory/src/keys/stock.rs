@@ -31,9 +31,12 @@ impl Stock {
         Self { ranges: VecDeque::new(), first_lease, last: None, problem: None }
     }
 
-    /// Takes `count` keys out, or all there are.
-    pub(super) fn take(&mut self, count: usize) -> Vec<u64> {
-        let mut keys = Vec::new();
+    /// Takes `count` keys out; none if there are fewer.
+    pub(super) fn take(&mut self, count: usize) -> Option<Vec<u64>> {
+        if self.len() < u64::try_from(count).ok()? {
+            return None;
+        }
+        let mut keys = Vec::with_capacity(count);
         while let Some(range) = self.ranges.front_mut() {
             keys.extend(range.by_ref().take(count - keys.len()));
             if keys.len() == count {
@@ -41,7 +44,7 @@ impl Stock {
             }
             self.ranges.pop_front();
         }
-        keys
+        Some(keys)
     }
 
     pub(super) fn add(&mut self, range: Range<u64>, now: Instant) {
@@ -60,10 +63,6 @@ impl Stock {
 
     pub(super) fn len(&self) -> u64 {
         self.ranges.iter().map(|range| range.end - range.start).sum()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Whether it is time for the next lease.
@@ -94,7 +93,7 @@ mod tests {
     fn use_up(stock: &mut Stock, now: &mut Instant, pace: usize, seconds: u64) {
         for _ in 0..seconds {
             *now += Duration::from_secs(1);
-            assert_eq!(stock.take(pace).len(), pace, "{} are left", stock.len());
+            assert!(stock.take(pace).is_some(), "{} are left", stock.len());
             if stock.is_low() {
                 let count = stock.next_lease(*now);
                 stock.add(0..count, *now);
@@ -121,7 +120,7 @@ mod tests {
         let (mut stock, mut now) = (Stock::new(10), Instant::now());
         stock.add(0..10, now);
         for _ in 0..20 {
-            stock.take(usize::MAX >> 1);
+            stock.ranges.clear();
             now += Duration::from_secs(1);
             let count = stock.next_lease(now);
             stock.add(0..count, now);
@@ -132,15 +131,15 @@ mod tests {
     #[test]
     fn keys_come_in_order_over_ranges() {
         let (mut stock, now) = (Stock::new(4), Instant::now());
-        assert!(stock.is_low() && stock.is_empty());
+        assert!(stock.is_low());
         stock.add(1..5, now);
-        assert_eq!(stock.take(1), [1]);
+        assert_eq!(stock.take(1), Some(vec![1]));
         assert!(!stock.is_low());
-        assert_eq!(stock.take(1), [2]);
+        assert_eq!(stock.take(1), Some(vec![2]));
         assert!(stock.is_low(), "half of it is used");
         stock.add(9..13, now);
-        assert_eq!(stock.take(4), [3, 4, 9, 10]);
-        assert_eq!((stock.take(9), stock.len()), (vec![11, 12], 0));
+        assert_eq!(stock.take(4), Some(vec![3, 4, 9, 10]));
+        assert_eq!((stock.take(3), stock.take(2)), (None, Some(vec![11, 12])));
     }
 
     #[test]

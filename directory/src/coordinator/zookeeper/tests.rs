@@ -3,6 +3,7 @@
 mod auth;
 mod election;
 mod foreign;
+mod keys;
 mod kill;
 mod membership;
 mod outage;
