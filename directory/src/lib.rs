@@ -70,8 +70,9 @@ pub use keeper::{Keeper, KeeperConfig};
 pub use names::fjall::{FjallConfig, FjallNames};
 pub use names::postgres::{PostgresConfig, PostgresNames};
 pub use names::{
-    Answer, Committed, Condition, Discard, Garbage, GarbageQueue, ListPage, ListQuery,
-    MAX_LIST_LIMIT, MAX_ROW_BYTES, Names, NamesError, NeedleRef, Put, Removal, Remove, Row,
+    Answer, Committed, Condition, ContentType, Discard, Garbage, GarbageQueue, ListPage, ListQuery,
+    MAX_LIST_LIMIT, MAX_ROW_BYTES, Names, NamesError, NeedleRef, NeedleRefs, Put, Removal, Remove,
+    Row,
 };
 pub use pool::StorePool;
 pub use reports::LastReport;

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod content_type;
 mod cursor;
 pub(crate) mod fjall;
 mod keys;
@@ -18,7 +19,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use hayrick_store::{NeedleId, VolumeId};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
+pub use self::content_type::ContentType;
 use crate::{BucketName, ObjectName};
 
 /// The most entries one page of a listing holds.
@@ -34,14 +37,17 @@ pub struct Row {
     /// Its size in bytes.
     pub size_bytes: u64,
     /// Its media type.
-    pub content_type: String,
+    pub content_type: ContentType,
     /// What the uploader wants to be told again.
     pub user: Vec<(String, String)>,
     /// When it was stored, in milliseconds since 1970.
     pub modified_ms: u64,
     /// The needles that hold it, in order.
-    pub needles: Vec<NeedleRef>,
+    pub needles: NeedleRefs,
 }
+
+/// The needles of an object. Most have one, which takes no memory beside the row.
+pub type NeedleRefs = SmallVec<[NeedleRef; 1]>;
 
 /// One needle of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -353,7 +359,8 @@ impl Row {
     /// About how much memory it takes.
     pub fn memory_bytes(&self) -> u64 {
         let user = self.user.iter().map(|(key, value)| key.len() + value.len() + 48);
-        let needles = self.needles.len() * size_of::<NeedleRef>();
-        (size_of::<Self>() + self.content_type.len() + needles + user.sum::<usize>()) as u64
+        let content_type = self.content_type.heap_bytes();
+        let needles = if self.needles.spilled() { size_of_val(&*self.needles) } else { 0 };
+        (size_of::<Self>() + content_type + needles + user.sum::<usize>()) as u64
     }
 }

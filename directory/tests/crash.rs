@@ -73,7 +73,7 @@ fn needle(key: u64) -> NeedleId {
 
 fn row(version: u64) -> Row {
     let needles = vec![NeedleRef { id: needle(version), size_bytes: 1 }];
-    Row { version, size_bytes: 1, needles, ..Row::default() }
+    Row { version, size_bytes: 1, needles: needles.into(), ..Row::default() }
 }
 
 fn open(folder: &Path) -> (FjallNames, EmbeddedCoordinator) {

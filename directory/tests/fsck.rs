@@ -81,7 +81,7 @@ impl Cluster {
             version,
             size_bytes: 5,
             modified_ms: version_ms(version),
-            needles: vec![NeedleRef { id, size_bytes: 5 }],
+            needles: [NeedleRef { id, size_bytes: 5 }].into(),
             ..Row::default()
         };
         let name = name.parse().unwrap();

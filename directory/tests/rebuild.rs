@@ -109,10 +109,10 @@ impl Cluster {
             let row = Row {
                 version,
                 size_bytes: upload.needles.iter().map(|needle| u64::from(needle.size_bytes)).sum(),
-                content_type: "text/plain".to_owned(),
+                content_type: "text/plain".into(),
                 user: vec![("version".to_owned(), upload.version.to_string())],
                 modified_ms: version_ms(version),
-                needles: upload.needles.clone(),
+                needles: upload.needles.as_slice().into(),
             };
             let (bucket, name) = (&self.bucket.name, &upload.name);
             match self.directory.commit(bucket, name, row, condition.clone()).await {

@@ -74,7 +74,7 @@ mod tests {
     fn a_range_is_cut_where_needles_end() {
         let id = |key| NeedleId::new(VolumeId::new(1).unwrap(), Key::new(key), Cookie::new(0));
         let needle = |key, size_bytes| NeedleRef { id: id(key), size_bytes };
-        let needles = vec![needle(1, 10), needle(2, 10), needle(3, 5)];
+        let needles = vec![needle(1, 10), needle(2, 10), needle(3, 5)].into();
         let row = Row { size_bytes: 25, needles, ..Row::default() };
         assert_eq!(parts(&row, &(0..25)), [(id(1), 0..10), (id(2), 0..10), (id(3), 0..5)]);
         assert_eq!(parts(&row, &(10..20)), [(id(2), 0..10)]);

@@ -235,10 +235,10 @@ impl<'a> Upload<'a> {
         let mut row = Row {
             version: self.version,
             size_bytes,
-            content_type: object.content_type.clone(),
+            content_type: object.content_type.as_str().into(),
             user: object.user.clone(),
             modified_ms: version_ms(self.version),
-            needles: self.needles.clone(),
+            needles: self.needles.as_slice().into(),
         };
         for _ in 0..MAX_COMMITS {
             let condition = object.condition.clone();
@@ -277,7 +277,7 @@ impl<'a> Upload<'a> {
         self.place(Bytes::new(), meta).await?;
         row.version = version;
         row.modified_ms = version_ms(version);
-        row.needles.clone_from(&self.needles);
+        row.needles = self.needles.as_slice().into();
         Ok(())
     }
 

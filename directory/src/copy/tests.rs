@@ -37,7 +37,7 @@ async fn fill(names: &impl Names) {
     for put in futures::future::join_all(puts).await {
         put.unwrap();
     }
-    let large = Row { content_type: "x".repeat(900_000), ..row(3_000) };
+    let large = Row { content_type: "x".repeat(900_000).into(), ..row(3_000) };
     for object in ["large/1", "large/2", "large/3", "large/4", "large/5", "\u{10FFFF}"] {
         names.put(put(object, large.clone(), Condition::None)).await.unwrap();
     }

@@ -43,7 +43,7 @@ impl Bench {
 
     fn row(&self, id: NeedleId) -> Row {
         let version = self.directory.next_version();
-        let needles = vec![NeedleRef { id, size_bytes: 5 }];
+        let needles = [NeedleRef { id, size_bytes: 5 }].into();
         Row { version, size_bytes: 5, needles, ..Row::default() }
     }
 

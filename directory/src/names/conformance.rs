@@ -46,7 +46,7 @@ pub(crate) fn needle(volume: u32, key: u64) -> NeedleId {
 
 /// A row of one needle, whose key is the version.
 pub(crate) fn row(version: u64) -> Row {
-    let needles = vec![NeedleRef { id: needle(1, version), size_bytes: 3 }];
+    let needles = [NeedleRef { id: needle(1, version), size_bytes: 3 }].into();
     Row { version, size_bytes: 3, needles, ..Row::default() }
 }
 
@@ -108,7 +108,7 @@ async fn an_older_version_never_replaces_a_newer(names: &impl Names) {
     assert_eq!(names.put(put("a", row(4), Condition::None)).await, stale);
     assert_eq!(names.get(&bucket(), &name("a")).await.unwrap(), Some(row(5)));
     assert_eq!(names.put(put("a", row(3), Condition::IfPresent)).await, stale);
-    let twin = Row { content_type: "other".to_owned(), ..row(5) };
+    let twin = Row { content_type: "other".into(), ..row(5) };
     assert_eq!(names.put(put("a", twin, Condition::None)).await, stale);
     assert_eq!(queued(names).await, [0; 0], "they may be put again, with a higher version");
 }
@@ -159,7 +159,7 @@ async fn a_put_may_be_repeated(names: &impl Names) {
 
 async fn a_kept_needle_is_not_queued(names: &impl Names) {
     names.put(put("a", row(1), Condition::None)).await.unwrap();
-    let described = Row { version: 2, content_type: "image/png".to_owned(), ..row(1) };
+    let described = Row { version: 2, content_type: "image/png".into(), ..row(1) };
     names.put(put("a", described, Condition::None)).await.unwrap();
     assert_eq!(queued(names).await, [0; 0]);
 }
@@ -236,7 +236,7 @@ async fn a_closed_bucket_takes_no_puts(names: &impl Names) {
 }
 
 async fn a_row_too_large_is_refused(names: &impl Names) {
-    let row = Row { content_type: "x".repeat(2 << 20), ..row(1) };
+    let row = Row { content_type: "x".repeat(2 << 20).into(), ..row(1) };
     let refused = names.put(put("a", row, Condition::None)).await;
     assert!(matches!(refused, Err(NamesError::RowTooLarge { .. })));
 }

@@ -48,7 +48,7 @@ pub(super) fn encode(row: &Row) -> Result<Vec<u8>, NamesError> {
             version: row.version,
             size_bytes: row.size_bytes,
             modified_ms: row.modified_ms,
-            content_type: Cow::Borrowed(&row.content_type),
+            content_type: Cow::Borrowed(&*row.content_type),
             user: Cow::Borrowed(&row.user),
             needles: row.needles.iter().map(needle).collect(),
         },
@@ -69,7 +69,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Row, NamesError> {
     Ok(Row {
         version: row.version,
         size_bytes: row.size_bytes,
-        content_type: row.content_type.into_owned(),
+        content_type: row.content_type.into(),
         user: row.user.into_owned(),
         modified_ms: row.modified_ms,
         needles: row.needles.into_iter().map(needle).collect(),
@@ -123,6 +123,7 @@ pub(crate) fn from_bytes<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use smallvec::smallvec;
 
     use super::*;
 
@@ -138,10 +139,10 @@ mod tests {
         Row {
             version: (1_767_225_600_000 << 16) | 7,
             size_bytes: 8_388_609,
-            content_type: "image/jpeg".to_owned(),
+            content_type: "image/jpeg".into(),
             user: vec![("taken".to_owned(), "Zürich".to_owned())],
             modified_ms: 1_767_225_600_000,
-            needles: vec![
+            needles: smallvec![
                 needle("1,65537,3735928559", 8_388_608),
                 needle("4294967295,18446744073709551615,0", 1),
             ],
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_row_beyond_the_limit_is_refused() {
-        let row = Row { content_type: "x".repeat(MAX_ROW_BYTES), ..golden() };
+        let row = Row { content_type: "x".repeat(MAX_ROW_BYTES).into(), ..golden() };
         assert!(matches!(encode(&row), Err(NamesError::RowTooLarge { .. })));
     }
 
@@ -208,7 +209,7 @@ mod tests {
             let row = Row {
                 version,
                 size_bytes,
-                content_type: text.clone(),
+                content_type: text.clone().into(),
                 user: vec![(text, String::new())],
                 modified_ms: version,
                 needles: keys.iter().map(needle).collect(),

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::names::{NeedleRef, Row};
+use crate::names::{NeedleRef, NeedleRefs, Row};
 use crate::version_ms;
 
 /// One live needle of an upload.
@@ -105,11 +105,11 @@ fn assemble(upload: Upload) -> Result<(Row, Vec<NeedleRef>), Upload> {
     let whole = count > 0 && usize::try_from(count).is_ok_and(|count| chunks.len() == count);
     let Some((_, first)) = chunks.first_key_value().filter(|_| whole) else { return Err(upload) };
     let version = chunks.values().map(|piece| piece.version).max().unwrap_or_default();
-    let needles: Vec<NeedleRef> = chunks.values().map(|piece| piece.needle).collect();
+    let needles: NeedleRefs = chunks.values().map(|piece| piece.needle).collect();
     let row = Row {
         version,
         size_bytes: needles.iter().map(|needle| u64::from(needle.size_bytes)).sum(),
-        content_type: first.content_type.clone(),
+        content_type: first.content_type.as_str().into(),
         user: first.user.clone(),
         modified_ms: version_ms(version),
         needles,

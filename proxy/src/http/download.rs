@@ -172,7 +172,10 @@ pub(super) fn content(proxy: &Proxy, bucket: &Bucket, found: &Found) -> Content 
         }
     }
     let octets = HeaderValue::from_static("application/octet-stream");
-    let content_type = HeaderValue::from_str(&row.content_type).unwrap_or(octets);
+    let content_type = match row.content_type.as_usual() {
+        Some(usual) => HeaderValue::from_static(usual),
+        None => HeaderValue::from_str(&row.content_type).unwrap_or(octets),
+    };
     Content { content_type, size_bytes: row.size_bytes, validators: validators(row), headers }
 }
 

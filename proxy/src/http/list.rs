@@ -81,7 +81,7 @@ fn listed(name: &ObjectName, row: Row) -> ListedObject {
         name: name.to_string(),
         size_bytes: row.size_bytes,
         etag: etag_text(&row),
-        content_type: row.content_type,
+        content_type: row.content_type.into(),
         modified_ms: row.modified_ms,
     }
 }

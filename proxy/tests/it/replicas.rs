@@ -507,7 +507,7 @@ async fn an_upload_replaces_what_was_put_by_a_clock_that_is_ahead() {
     // Another proxy, an hour ahead, puts the same.
     let version = cluster.directory.next_version() + (3_600_000 << 16);
     let needles = vec![NeedleRef { id: needle, size_bytes: 100 }];
-    let row = Row { version, size_bytes: 100, needles, ..Row::default() };
+    let row = Row { version, size_bytes: 100, needles: needles.into(), ..Row::default() };
     let (bucket, name) = ("photos".parse().unwrap(), "a".parse().unwrap());
     cluster.directory.commit(&bucket, &name, row, Condition::None).await.unwrap();
     cluster.put("a", bytes(200)).await.unwrap();

@@ -66,7 +66,7 @@ async fn a_full_queue_is_busy() {
     let folder = tempfile::tempdir().unwrap();
     let config = FjallConfig { queue_bytes: 600, ..FjallConfig::default() };
     let names = FjallNames::open(folder.path(), &config).unwrap();
-    let large = Row { content_type: "x".repeat(500), ..row(1) };
+    let large = Row { content_type: "x".repeat(500).into(), ..row(1) };
     assert_eq!(names.put(put("a", large, Condition::None)).await, Err(NamesError::Busy));
     names.put(put("a", row(1), Condition::None)).await.unwrap();
 }

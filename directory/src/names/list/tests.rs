@@ -33,7 +33,7 @@ impl Scan for Model {
 
 fn model<'a>(names: impl IntoIterator<Item = &'a str>) -> Model {
     let entry = |name: &str| {
-        let row = Row { content_type: name.to_owned(), ..Row::default() };
+        let row = Row { content_type: name.into(), ..Row::default() };
         (name.as_bytes().to_vec(), row::encode(&row).unwrap())
     };
     Model { names: names.into_iter().map(entry).collect(), ..Model::default() }
@@ -51,7 +51,7 @@ fn walk(names: &Model, mut query: ListQuery) -> (Vec<String>, Vec<String>, usize
         let page = list(names, &query).unwrap();
         longest = longest.max(page.objects.len() + page.prefixes.len());
         for (name, row) in page.objects {
-            assert_eq!(name.as_str(), row.content_type, "a row of another name");
+            assert_eq!(name.as_str(), &*row.content_type, "a row of another name");
             objects.push(name.to_string());
         }
         prefixes.extend(page.prefixes);
@@ -117,7 +117,7 @@ fn names_that_come_and_go_do_not_disturb_the_others() {
 
 #[test]
 fn a_page_of_huge_rows_ends_early() {
-    let row = Row { content_type: "x".repeat(1 << 19), ..Row::default() };
+    let row = Row { content_type: "x".repeat(1 << 19).into(), ..Row::default() };
     let value = row::encode(&row).unwrap();
     let names = (0..100).map(|i| (format!("{i:03}").into_bytes(), value.clone())).collect();
     let page = list(&Model { names, ..Model::default() }, &query("", None, 100)).unwrap();

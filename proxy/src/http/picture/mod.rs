@@ -48,7 +48,7 @@ impl Call {
         let policy = &bucket.images;
         let mut headers = HeaderMap::new();
         if suffix.format.is_none() && !policy.negotiate.is_empty() {
-            let is_animated = found.row.content_type == "image/gif";
+            let is_animated = &*found.row.content_type == "image/gif";
             suffix.format = negotiate(&self.headers, &policy.negotiate, is_animated);
             headers.insert(VARY, HeaderValue::from_static("Accept"));
         }
