@@ -98,7 +98,7 @@ impl KeyAllocator {
         let volumes: BTreeSet<_> = volumes.into_iter().chain(self.refused()).collect();
         let low = volumes.into_iter().map(|volume| (volume, self.of(volume)));
         let low = low.filter(|(_, keys)| keys.lock().stock.is_low());
-        let leases = stream::iter(low.collect::<Vec<_>>()).map(|(volume, keys)| {
+        let leases = stream::iter(low).map(|(volume, keys)| {
             let lease = self.lease(volume, &keys, &mut keys.lock());
             lease.done.map(move |()| keys.lock().stock.problem().map(str::to_owned))
         });
